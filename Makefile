@@ -1,0 +1,47 @@
+# Every target is thin: what it runs can be run by hand. `make` alone lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
+	--custom-compile-command "make lock" pyproject.toml
+
+.PHONY: help demo test check format lock crd bench
+
+help:  ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+$(READY): requirements/dev.txt requirements/run.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	sed -n '/^uv==/,/[^\\]$$/p' requirements/dev.txt > .venv/uv.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement .venv/uv.txt
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: $(READY)  ## Run the controller against an embedded cluster, on a real hour of traffic
+	$(BIN)/forebay demo
+
+test: $(READY)  ## Run every test
+	$(BIN)/python -m pytest
+
+check: $(READY)  ## The quick gate: format, lint, types, contracts, staleness, fast tests
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/stale.py
+	$(BIN)/python -m pytest -m "not slow and not bench" -q
+
+format: $(READY)  ## Format, and mend what ruff can mend
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+lock: $(READY)  ## Compile requirements/*.txt from pyproject.toml
+	$(COMPILE) --extra sim --output-file requirements/run.txt
+	$(COMPILE) --extra sim --group dev --output-file requirements/dev.txt
+
+crd: $(READY)  ## Generate deploy/crd from scaler/api
+	$(BIN)/python -m scaler.api.crd deploy/crd/forebay.dev_scalingpolicies.yaml
+
+bench: $(READY)  ## Measure what docs/ gives figures for
+	$(BIN)/python -m pytest -m bench -q -s

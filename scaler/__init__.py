@@ -1,0 +1,1 @@
+"""Forebay: autoscaler and release controller for language models on Kubernetes."""

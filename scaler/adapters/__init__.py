@@ -1,0 +1,1 @@
+"""One module or small package for each outside system; no client library's error leaves its own."""

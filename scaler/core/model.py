@@ -1,0 +1,444 @@
+"""The nouns that every stage of a decision speaks of.
+
+All are frozen values. Times are seconds since the epoch of whoever drives the core, durations are seconds, and
+whatever is not known is a `Missing` with its reason. There is no zero that means "unknown" and no NaN here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """A value that is not known, and why, in words that fit after "because"."""
+
+    why: str
+
+
+class Role(Enum):
+    """The part of serving that a target's replicas do."""
+
+    SERVE = "Serve"
+    PREFILL = "Prefill"
+    DECODE = "Decode"
+
+
+class Actuation(Enum):
+    """Who writes the replica count: we, KEDA at our word, or nobody."""
+
+    SCALE = "Scale"
+    KEDA = "KEDA"
+    ADVISE = "Advise"
+
+
+class Phase(Enum):
+    """Where a replica is in its life, read from its timestamps."""
+
+    WAITING = "waiting for a node"
+    PULLING = "pulling"
+    INITIALISING = "initialising"
+    LOADING = "loading"
+    READY = "ready"
+    LOST = "lost"  # was ready, is not now, and nobody asked it to go
+    DRAINING = "draining"
+
+
+STARTING: Final = frozenset({Phase.WAITING, Phase.PULLING, Phase.INITIALISING, Phase.LOADING})
+"""The phases before a replica is ready for the first time, in which it is on its way."""
+
+
+# --- What was seen -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What the engine of one replica said of its work at ``at_s``, the time of the sample, not of the query.
+
+    ``running`` and ``waiting`` are requests, ``kv_usage`` is the used share (0 to 1) of the KV cache.
+    """
+
+    at_s: float
+    running: float
+    waiting: float
+    kv_usage: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replica:
+    """One replica (a pod, or a group that serves as one) with the times of what has happened to it so far.
+
+    A mark that has not been reached, or that the platform does not report, is None; its phase then counts into the
+    next one that is marked. ``node_class`` names the kind of node (GPU product), None before there is one.
+    """
+
+    name: str
+    created_at_s: float
+    scheduled_at_s: float | None = None
+    pulled_at_s: float | None = None
+    initialised_at_s: float | None = None
+    ready_at_s: float | None = None
+    is_ready: bool = False
+    deleted_at_s: float | None = None
+    unschedulable_since_s: float | None = None
+    node_class: str | None = None
+    restarts: int = 0
+    load: Load | Missing = Missing(why="nothing was read from it yet")
+
+    @property
+    def phase(self) -> Phase:
+        """The phase that the marks say it is in."""
+        if self.deleted_at_s is not None:
+            return Phase.DRAINING
+        if self.is_ready:
+            return Phase.READY
+        if self.ready_at_s is not None:
+            return Phase.LOST
+        if self.initialised_at_s is not None:
+            return Phase.LOADING
+        if self.pulled_at_s is not None:
+            return Phase.INITIALISING
+        return Phase.WAITING if self.scheduled_at_s is None else Phase.PULLING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """The replicas of one target, and the count that the target is asked to have (its ``/scale`` spec)."""
+
+    requested: int
+    replicas: tuple[Replica, ...]
+    gpus_per_replica: int = 0
+
+    def ready(self) -> tuple[Replica, ...]:
+        """The replicas that may be sent requests now."""
+        return tuple(replica for replica in self.replicas if replica.phase is Phase.READY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class TargetKey:
+    """Names one target of a policy: a version and the role that the target plays in it."""
+
+    version: str
+    role: str  # a Role's value: an Enum has no order, and keys are sorted
+
+    def __str__(self) -> str:
+        return self.version if self.role == Role.SERVE.value else f"{self.version}/{self.role}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetSeen:
+    """What was seen of one target."""
+
+    key: TargetKey
+    fleet: Fleet | Missing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """All that one tick saw of one policy's model.
+
+    ``weights`` is the percentage of traffic that the route sends to each version, ``gateway_waiting`` the requests
+    that the endpoint picker holds back, ``ttft_s`` the time to first token at the objective's percentile.
+    """
+
+    fleets: tuple[FleetSeen, ...]
+    weights: Mapping[str, int] | Missing = Missing(why="the policy names no route")
+    gateway_waiting: float | Missing = Missing(why="the policy names no endpoint picker")
+    ttft_s: float | Missing = Missing(why="no request has finished its first token yet")
+
+    def fleet(self, key: TargetKey) -> Fleet | Missing:
+        """What was seen of target ``key``."""
+        for seen in self.fleets:
+            if seen.key == key:
+                return seen.fleet
+        return Missing(why=f"target {key} was not looked at")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """All that one tick may look at: the models by policy name (``namespace/name``), as of ``at_s``."""
+
+    at_s: float
+    models: Mapping[str, Observation]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """The work that one role of a model has before it, summed over its ready replicas.
+
+    ``at_s`` is the oldest sample in it. ``kv_replicas`` is the KV cache in use, in caches of one replica: three
+    replicas at 0.5 make 1.5. ``waiting`` counts the gateway's queue too.
+    """
+
+    at_s: float
+    running: float
+    waiting: float
+    kv_replicas: float
+
+
+# --- What the user asked for -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A scalable object that runs one role of a version, with bounds that narrow the policy's own for it alone."""
+
+    key: TargetKey
+    min_replicas: int = 0
+    max_replicas: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """One version of the model, as the targets that serve it together."""
+
+    name: str
+    targets: tuple[Target, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarmWindow:
+    """A warm floor that holds from ``from_s`` until just before ``until_s`` (a schedule, already in absolute time)."""
+
+    from_s: float
+    until_s: float
+    floor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseStep:
+    """A share of traffic, and how long it is held before the next step is looked at."""
+
+    weight_percent: int
+    hold_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """Which version should serve, and the steps by which traffic goes there."""
+
+    version: str
+    steps: tuple[ReleaseStep, ...]
+    has_analysis: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loading:
+    """What the user expects of a start: ``expected_s`` until measured, and ``budget_s`` after which it has failed."""
+
+    expected_s: float
+    budget_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behavior:
+    """How fast the target may move. ``hold_s`` None follows the learned load time; ``grow_step`` None is no limit."""
+
+    hold_s: float | None
+    shrink_step_percent: int
+    shrink_period_s: float
+    grow_step: int | None
+    grow_period_s: float
+    flaps_per_hour: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """A latency limit that ``percentile`` per cent of the requests should keep."""
+
+    percentile: float
+    limit_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """One ScalingPolicy, parsed and complete: no defaults are left to fill in.
+
+    ``name`` is ``namespace/name``. ``stale_after_s`` is the age at which a sample no longer counts.
+    """
+
+    name: str
+    versions: tuple[Version, ...]
+    min_replicas: int
+    max_replicas: int
+    warm_floor: int
+    warm_windows: tuple[WarmWindow, ...]
+    loading: Loading
+    behavior: Behavior
+    stale_after_s: float
+    release: Release | None = None
+    time_to_first_token: Objective | None = None
+    inter_token_latency: Objective | None = None
+    actuation: Actuation = Actuation.SCALE
+    paused: bool = False
+
+    def targets(self) -> tuple[Target, ...]:
+        """All targets, version by version."""
+        return tuple(target for version in self.versions for target in version.targets)
+
+
+# --- What outlives a tick ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadSample:
+    """How long one replica took from created to ready, in all and by phase (None where the mark was missing)."""
+
+    key: TargetKey
+    node_class: str | None
+    total_s: float
+    waiting_s: float | None = None
+    pulling_s: float | None = None
+    initialising_s: float | None = None
+    loading_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wished:
+    """A wish and the time it was made; kept only while it may still bind a later decision."""
+
+    at_s: float
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetMemory:
+    """What the next tick must know of one target.
+
+    ``known_from_s`` is since when its demand has been known without a gap, None while it is not. ``direction`` is the
+    last change's (+1, -1, 0 for none yet) and ``flips_s`` are the times at which it turned, of the last hour.
+    """
+
+    key: TargetKey
+    known_from_s: float | None = None
+    wished: tuple[Wished, ...] = ()
+    grown_at_s: float | None = None
+    shrunk_at_s: float | None = None
+    direction: int = 0
+    flips_s: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseMemory:
+    """Where a release stands: who serves until it is done, who should, and since when at what weight."""
+
+    stable: str
+    candidate: str
+    weight_percent: int
+    since_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """All of one policy that outlives a tick.
+
+    ``counted`` names the replicas, still there, whose load time is in ``load_samples`` already.
+    """
+
+    at_s: float
+    targets: tuple[TargetMemory, ...] = ()
+    load_samples: tuple[LoadSample, ...] = ()
+    counted: tuple[str, ...] = ()
+    release: ReleaseMemory | None = None
+
+    def target(self, key: TargetKey) -> TargetMemory:
+        """What is remembered of target ``key``; of one never seen, nothing."""
+        for target in self.targets:
+            if target.key == key:
+                return target
+        return TargetMemory(key=key)
+
+
+# --- What was decided --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """One step of a decision.
+
+    ``rule`` is a stable name, fit for a metric's label; ``because`` is for people; ``facts`` are the numbers it rests
+    on, with their units in their names.
+    """
+
+    rule: str
+    before: int
+    after: int
+    because: str
+    facts: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetPlan:
+    """What one target should have, as the trail of rulings that led there; the last one's ``after`` is the answer."""
+
+    key: TargetKey
+    trail: tuple[Ruling, ...]
+
+    @property
+    def replicas(self) -> int:
+        """The count that this target should have."""
+        return self.trail[-1].after
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One condition of the status; ``status`` None says that it cannot be told (Unknown)."""
+
+    type: str
+    status: bool | None
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetReplicas:
+    """Target ``key`` has ``replicas``. Absolute: to say it twice changes nothing."""
+
+    key: TargetKey
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetWeights:
+    """The route sends each version this percentage, all of them at once; they sum to 100."""
+
+    weights: Mapping[str, int]
+
+
+Command = SetReplicas | SetWeights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadTime:
+    """How long a start is believed to take: quantiles in seconds, and the measured starts they rest on."""
+
+    p50_s: float
+    p90_s: float
+    samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The answer of one tick for one policy.
+
+    ``targets`` are in the policy's order, ``release`` is the ruling on the candidate's weight (None without a route to
+    move), ``commands`` are ordered grow, shift, shrink and are empty where nothing differs.
+    """
+
+    policy: str
+    at_s: float
+    targets: tuple[TargetPlan, ...]
+    release: Ruling | None
+    weights: Mapping[str, int] | Missing
+    conditions: tuple[Condition, ...]
+    commands: tuple[Command, ...]
+    load_times: Mapping[str, LoadTime]
+    memory: Memory
+
+    def target(self, key: TargetKey) -> TargetPlan | None:
+        """The plan for target ``key``, None where nothing could be planned for it."""
+        for target in self.targets:
+            if target.key == key:
+                return target
+        return None

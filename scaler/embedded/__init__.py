@@ -1,0 +1,1 @@
+"""The simulator's cluster behind the runtime's ports, for the demo."""

@@ -1,0 +1,1 @@
+"""The only room that goes round and waits: ports, loop, board."""
