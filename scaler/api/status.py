@@ -1,0 +1,176 @@
+"""The status of a ScalingPolicy: what the controller last saw, learned and decided, as small as it can be.
+
+It is written by the controller alone. Unlike the spec it may hold unknown fields: a controller that was rolled back
+reads what a newer one wrote. Everything is optional but the keys of its lists.
+"""
+
+from enum import Enum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from scaler.api.fields import ATOMIC, DnsLabel, keyed_by
+from scaler.core.model import Role
+
+Whole = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Measure = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+Word = Annotated[str, Field(max_length=128)]
+Sentence = Annotated[str, Field(max_length=1024)]
+Timestamp = Annotated[str, Field(max_length=40, json_schema_extra={"format": "date-time"})]
+
+
+class StatusPart(BaseModel):
+    """A part of the API that the controller writes."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        extra="ignore",
+        frozen=True,
+        use_attribute_docstrings=True,
+        validate_by_alias=True,
+        validate_by_name=True,
+    )
+
+
+class ConditionStatus(Enum):
+    """Whether a condition holds."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class StatusCondition(StatusPart):
+    """One condition, by the Kubernetes conventions."""
+
+    type: Word
+    """Ready, SignalsHealthy, CapacityAvailable, OwnershipClear or Releasing."""
+    status: ConditionStatus
+    """Whether it holds; Unknown where it cannot be told."""
+    observed_generation: Whole | None = None
+    """The generation of the spec that it was judged on."""
+    last_transition_time: Timestamp
+    """When its status last changed."""
+    reason: Word
+    """Why, in one CamelCase word."""
+    message: Sentence = ""
+    """Why, for people."""
+
+
+class TargetStatus(StatusPart):
+    """One target: what it should have and what it has."""
+
+    name: DnsLabel
+    """The version."""
+    role: Role = Role.SERVE
+    """The role in it."""
+    weight_percent: Annotated[int, Field(ge=0, le=100)] | None = None
+    """The version's share of traffic; absent without a route."""
+    desired: Whole
+    """The replicas it should have."""
+    ready: Whole | None = None
+    """The replicas that answer requests."""
+    starting: Whole | None = None
+    """The replicas on their way there."""
+    unschedulable: Whole | None = None
+    """Those of them that no node has room for."""
+
+
+class LearnedLoad(StatusPart):
+    """How long a replica takes from created to ready."""
+
+    p50: Measure
+    """The median, in seconds."""
+    p90: Measure
+    """One in ten takes longer, in seconds."""
+    samples: Whole
+    """The measured starts behind it."""
+
+
+class LearnedTarget(StatusPart):
+    """What was learned of one version and role; a restarted controller starts from it."""
+
+    name: DnsLabel
+    """The version."""
+    role: Role = Role.SERVE
+    """The role in it."""
+    load_seconds: LearnedLoad | None = None
+    """Its load time."""
+    tokens_per_second_per_replica: Measure | None = None
+    """What one replica carries within the objectives."""
+
+
+class ReleaseStatus(StatusPart):
+    """Where a release stands; a restarted controller goes on from it."""
+
+    stable: DnsLabel
+    """The version that serves until the release is done."""
+    candidate: DnsLabel
+    """The version that should serve."""
+    weight_percent: Annotated[int, Field(ge=0, le=100)]
+    """The candidate's share of traffic."""
+    since: Timestamp
+    """Since when it has that share."""
+
+
+class RulingStatus(StatusPart):
+    """One step of a decision."""
+
+    target: Word
+    """The version, with its role where it has two."""
+    rule: Word
+    """The rule's stable name."""
+    before: Whole
+    """The replicas before it."""
+    after: Whole
+    """The replicas after it."""
+    because: Sentence
+    """Its reason, for people."""
+
+
+class DecisionStatus(StatusPart):
+    """The last decision that changed something, in full."""
+
+    at: Timestamp
+    """When it was taken."""
+    because: Sentence
+    """The ruling that counted, in one sentence."""
+    trail: Annotated[tuple[RulingStatus, ...], Field(max_length=64), ATOMIC] = ()
+    """All rulings, in order."""
+
+
+class PastDecision(StatusPart):
+    """An earlier decision, in one line."""
+
+    at: Timestamp
+    """When it was taken."""
+    desired: Whole
+    """The replicas it asked for, over all targets."""
+    because: Sentence
+    """The ruling that counted."""
+
+
+class Status(StatusPart):
+    """What the controller says of a policy."""
+
+    observed_generation: Whole | None = None
+    """The generation of the spec that all of this rests on."""
+    conditions: Annotated[tuple[StatusCondition, ...], Field(max_length=16), keyed_by("type")] = ()
+    """Ready, SignalsHealthy, CapacityAvailable, OwnershipClear, Releasing."""
+    desired: Whole | None = None
+    """The replicas there should be, over all targets."""
+    actual: Whole | None = None
+    """The replicas that answer requests, over all targets."""
+    weights: Annotated[str, Field(max_length=640)] | None = None
+    """The shares of traffic in one line for kubectl, such as v1=75,v2=25."""
+    versions: Annotated[tuple[TargetStatus, ...], Field(max_length=16), keyed_by("name", "role")] = ()
+    """Each target of each version."""
+    release: ReleaseStatus | None = None
+    """The release under way."""
+    learned: Annotated[tuple[LearnedTarget, ...], Field(max_length=16), keyed_by("name", "role")] = ()
+    """What was learned of each target."""
+    decision: DecisionStatus | None = None
+    """The last decision."""
+    history: Annotated[tuple[PastDecision, ...], Field(max_length=10), ATOMIC] = ()
+    """The ones before it, the latest first."""
