@@ -17,6 +17,10 @@ class Missing:
     why: str
 
 
+WHOLE_PERCENT: Final = 100
+"""All of the traffic."""
+
+
 class Role(Enum):
     """The part of serving that a target's replicas do."""
 
@@ -70,7 +74,8 @@ class Replica:
     """One replica (a pod, or a group that serves as one) with the times of what has happened to it so far.
 
     A mark that has not been reached, or that the platform does not report, is None; its phase then counts into the
-    next one that is marked. ``node_class`` names the kind of node (GPU product), None before there is one.
+    next one that is marked. ``unready_since_s`` is when it stopped being ready. ``node_class`` names the kind of node
+    (GPU product), None before there is one.
     """
 
     name: str
@@ -80,6 +85,7 @@ class Replica:
     initialised_at_s: float | None = None
     ready_at_s: float | None = None
     is_ready: bool = False
+    unready_since_s: float | None = None
     deleted_at_s: float | None = None
     unschedulable_since_s: float | None = None
     node_class: str | None = None
@@ -113,6 +119,10 @@ class Fleet:
     def ready(self) -> tuple[Replica, ...]:
         """The replicas that may be sent requests now."""
         return tuple(replica for replica in self.replicas if replica.phase is Phase.READY)
+
+    def starting(self) -> tuple[Replica, ...]:
+        """The replicas that have not been ready yet and are to be."""
+        return tuple(replica for replica in self.replicas if replica.phase in STARTING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

@@ -1,0 +1,60 @@
+"""The conditions of a policy's status: what a person on call should know without reading a trail."""
+
+from collections.abc import Mapping
+
+from scaler.core.limits import stuck_replicas
+from scaler.core.model import Condition, Fleet, Missing, Observation, Policy, Ruling
+from scaler.core.release import Shift, Stage
+
+
+def conditions_of(
+    policy: Policy, observation: Observation, needs: Mapping[str, Ruling | Missing], shift: Shift | None, at_s: float
+) -> tuple[Condition, ...]:
+    """Ready, SignalsHealthy, CapacityAvailable and Releasing, in this order; the edge adds what only it can see."""
+    signals = _signals_healthy(needs)
+    capacity = _capacity_available(policy, observation, at_s)
+    return (_ready(signals, capacity), signals, capacity, _releasing(policy, shift))
+
+
+def _signals_healthy(needs: Mapping[str, Ruling | Missing]) -> Condition:
+    for role, need in needs.items():
+        if isinstance(need, Missing):
+            message = f"{role}: {need.why}; what is there is kept"
+            return Condition(type="SignalsHealthy", status=False, reason="DemandUnknown", message=message)
+    return Condition(type="SignalsHealthy", status=True, reason="Read", message="every ready replica was read")
+
+
+def _capacity_available(policy: Policy, observation: Observation, at_s: float) -> Condition:
+    fleets = [(seen.key, seen.fleet) for seen in observation.fleets]
+    unseen = [(key, fleet) for key, fleet in fleets if isinstance(fleet, Missing)]
+    if unseen:
+        key, missing = unseen[0]
+        message = f"the replicas of {key} are not known: {missing.why}"
+        return Condition(type="CapacityAvailable", status=None, reason="NotSeen", message=message)
+    for key, fleet in fleets:
+        stuck = stuck_replicas(fleet, policy, at_s) if isinstance(fleet, Fleet) else ()
+        if stuck:
+            gpus = fleet.gpus_per_replica if isinstance(fleet, Fleet) else 0
+            message = f"{len(stuck)} replicas of {key} cannot start, of {gpus} GPUs each; the first is {stuck[0].name}"
+            return Condition(type="CapacityAvailable", status=False, reason="ReplicasStuck", message=message)
+    message = "no replica waits for a node beyond its patience"
+    return Condition(type="CapacityAvailable", status=True, reason="Scheduled", message=message)
+
+
+def _releasing(policy: Policy, shift: Shift | None) -> Condition:
+    if policy.release is None:
+        message = "the policy asks for no release"
+        return Condition(type="Releasing", status=False, reason="NoRelease", message=message)
+    if shift is None:
+        message = "the route's weights cannot be read, so no traffic is moved"
+        return Condition(type="Releasing", status=None, reason="RouteUnknown", message=message)
+    reason = shift.stage.value.capitalize()
+    is_releasing = shift.stage is not Stage.SETTLED
+    return Condition(type="Releasing", status=is_releasing, reason=reason, message=shift.ruling.because)
+
+
+def _ready(signals: Condition, capacity: Condition) -> Condition:
+    for condition in (signals, capacity):
+        if condition.status is not True:
+            return Condition(type="Ready", status=condition.status, reason=condition.reason, message=condition.message)
+    return Condition(type="Ready", status=True, reason="Deciding", message="decides on fresh signals")

@@ -1,0 +1,205 @@
+"""One tick: from what was seen, what is remembered and what is asked for, to plans. A function of its arguments.
+
+This page is the order of a decision; each stage is explained in its own module.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from math import floor
+
+from scaler.core import release
+from scaler.core.commands import commands_of
+from scaler.core.conditions import conditions_of
+from scaler.core.demand import demand_of
+from scaler.core.limits import Case, limited, remembered
+from scaler.core.loading import learn, load_time
+from scaler.core.model import (
+    WHOLE_PERCENT,
+    Fleet,
+    LoadTime,
+    Memory,
+    Missing,
+    Observation,
+    Plan,
+    Policy,
+    Role,
+    Ruling,
+    Snapshot,
+    Target,
+    TargetKey,
+    TargetMemory,
+    TargetPlan,
+    Version,
+)
+from scaler.core.wish import replicas_needed, wish_of
+
+GAP_S = 120.0
+"""A tick this long after the last one found the world unwatched: eight ticks of 15 s, two lost scrapes of a minute."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sight:
+    """What the stages of one policy's decision share: the arguments, and what was learned and needed."""
+
+    policy: Policy
+    observation: Observation
+    memory: Memory
+    at_s: float
+    load_times: Mapping[TargetKey, LoadTime]
+    needs: Mapping[str, Ruling | Missing]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Traffic:
+    """Where the release goes, and the most that each version may have of each role beside the others."""
+
+    shift: release.Shift
+    ceilings: Mapping[str, Mapping[str, int]]
+
+
+def decide(world: Snapshot, memories: Mapping[str, Memory], policies: Iterable[Policy]) -> tuple[Plan, ...]:
+    """A plan for every policy that the snapshot shows, in their order; one that was not seen gets none."""
+    return tuple(
+        _decide(policy, world.models[policy.name], memories.get(policy.name), world.at_s)
+        for policy in policies
+        if policy.name in world.models
+    )
+
+
+def _decide(policy: Policy, observation: Observation, memory: Memory | None, at_s: float) -> Plan:
+    sight = _look(policy, observation, _entered(memory, at_s), at_s)
+    traffic = _traffic(sight)
+    shift = None if traffic is None else traffic.shift
+    cases = [case for target in policy.targets() if (case := _case(target, sight, traffic)) is not None]
+    planned = [_planned(case, sight) for case in cases]
+    targets = tuple(plan for plan, _ in planned)
+    weights = Missing(why="no route is moved") if shift is None else shift.weights
+    return Plan(
+        policy=policy.name,
+        at_s=at_s,
+        targets=targets,
+        release=None if shift is None else shift.ruling,
+        weights=weights,
+        conditions=conditions_of(policy, observation, sight.needs, shift, at_s),
+        commands=commands_of(policy, observation, targets, weights),
+        load_times={str(key): learned for key, learned in sight.load_times.items()},
+        memory=_next_memory(sight, tuple(kept for _, kept in planned), shift),
+    )
+
+
+def _entered(memory: Memory | None, at_s: float) -> Memory:
+    """The memory this tick begins with. After a gap, or a clock that went back, nothing counts as watched."""
+    if memory is None:
+        return Memory(at_s=at_s)
+    if 0.0 <= at_s - memory.at_s <= GAP_S:
+        return memory
+    return replace(memory, targets=tuple(_unwatched(target) for target in memory.targets))
+
+
+def _unwatched(target: TargetMemory) -> TargetMemory:
+    return TargetMemory(key=target.key, direction=target.direction, flips_s=target.flips_s)
+
+
+def _look(policy: Policy, observation: Observation, memory: Memory, at_s: float) -> _Sight:
+    samples, counted = learn(memory.load_samples, memory.counted, observation)
+    fleets = {seen.key: seen.fleet for seen in observation.fleets if isinstance(seen.fleet, Fleet)}
+    roles = {target.key.role for target in policy.targets()}
+    return _Sight(
+        policy=policy,
+        observation=observation,
+        memory=replace(memory, load_samples=samples, counted=counted),
+        at_s=at_s,
+        load_times={key: load_time(key, policy, samples, fleet, at_s) for key, fleet in fleets.items()},
+        needs={role: _need(Role(role), observation, policy, at_s) for role in sorted(roles)},
+    )
+
+
+def _need(role: Role, observation: Observation, policy: Policy, at_s: float) -> Ruling | Missing:
+    demand = demand_of(role, observation, policy, at_s)
+    return demand if isinstance(demand, Missing) else replicas_needed(demand)
+
+
+def _traffic(sight: _Sight) -> _Traffic | None:
+    """Where the release goes, None where there is none or its route cannot be read."""
+    asked, weights = sight.policy.release, sight.observation.weights
+    if asked is None or isinstance(weights, Missing):
+        return None
+    case = release.Case(
+        release=asked,
+        weights=weights,
+        capacity={version.name: _capacity(version, sight) for version in sight.policy.versions},
+        memory=release.entered(asked, weights, sight.memory.release, sight.at_s),
+        load_time_p90_s=max((learned.p90_s for learned in sight.load_times.values()), default=0.0),
+        at_s=sight.at_s,
+    )
+    shift = release.advance(case)
+    ceilings = {role: _ceilings(role, case, shift, sight) for role in sight.needs}
+    return _Traffic(shift=shift, ceilings=ceilings)
+
+
+def _ceilings(role: str, case: release.Case, shift: release.Shift, sight: _Sight) -> Mapping[str, int]:
+    """The most that each version may have of ``role`` beside the others."""
+    need = sight.needs[role]
+    requested = {
+        seen.key.version: seen.fleet.requested
+        for seen in sight.observation.fleets
+        if seen.key.role == role and isinstance(seen.fleet, Fleet)
+    }
+    wanted = need if isinstance(need, Missing) else need.after
+    return release.ceilings(wanted, case, shift, requested, sight.policy.max_replicas)
+
+
+def _capacity(version: Version, sight: _Sight) -> release.Capacity:
+    """The ready replicas of the version's scarcest role, and the share of the need that they carry."""
+    ready: list[int] = []
+    carries: list[int] = []
+    missing: Missing | None = None
+    for target in version.targets:
+        fleet, need = sight.observation.fleet(target.key), sight.needs[target.key.role]
+        count = 0 if isinstance(fleet, Missing) else len(fleet.ready())
+        ready.append(count)
+        if isinstance(need, Missing):
+            missing = need
+        else:
+            carries.append(min(WHOLE_PERCENT, floor(WHOLE_PERCENT * count / need.after)))
+    return release.Capacity(ready=min(ready, default=0), carries_percent=missing or min(carries, default=0))
+
+
+def _case(target: Target, sight: _Sight, traffic: _Traffic | None) -> Case | None:
+    """The target as its limits see it, None where its replicas are not known: then nothing is said of it."""
+    key = target.key
+    fleet = sight.observation.fleet(key)
+    if isinstance(fleet, Missing):
+        return None
+    # Several versions share the traffic by the route: while it cannot be read, no version knows its part.
+    is_blind = traffic is None and len(sight.policy.versions) > 1
+    return Case(
+        policy=sight.policy,
+        target=target,
+        fleet=fleet,
+        memory=sight.memory.target(key),
+        load_time=sight.load_times[key],
+        at_s=sight.at_s,
+        share_percent=WHOLE_PERCENT if traffic is None else traffic.shift.shares[key.version],
+        ceiling=sight.policy.max_replicas if traffic is None else traffic.ceilings[key.role][key.version],
+        demand_known=isinstance(sight.needs[key.role], Ruling) and not is_blind,
+    )
+
+
+def _planned(case: Case, sight: _Sight) -> tuple[TargetPlan, TargetMemory]:
+    need = sight.needs[case.target.key.role]
+    if not case.demand_known and isinstance(need, Ruling):
+        need = Missing(why="the route's weights are not known, so neither is this version's share")
+    wish = wish_of(need, case.share_percent, case.fleet)
+    plan = limited(wish, case)
+    return plan, remembered(wish, plan.replicas, case)
+
+
+def _next_memory(sight: _Sight, targets: tuple[TargetMemory, ...], shift: release.Shift | None) -> Memory:
+    """What the next tick gets. A target that could not be seen keeps its memory, but counts as unwatched."""
+    seen = {target.key for target in targets}
+    unseen = tuple(
+        _unwatched(sight.memory.target(target.key)) for target in sight.policy.targets() if target.key not in seen
+    )
+    kept = sight.memory.release if shift is None else shift.memory
+    return replace(sight.memory, at_s=sight.at_s, targets=(*targets, *unseen), release=kept)

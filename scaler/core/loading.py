@@ -1,0 +1,216 @@
+"""How long a start takes, learned from the replicas themselves.
+
+A start that has ended is a sample; one that is still going on says "at least this long" (censored), so the belief
+rises while starts drag on and before any of them ends. Both meet in a weighted Kaplan-Meier estimate (Kaplan and
+Meier, JASA 53, 1958). Only + - * / and comparisons are used: they give the same bits on every machine, which
+logarithms and powers do not.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from scaler.core.model import (
+    STARTING,
+    Fleet,
+    Loading,
+    LoadSample,
+    LoadTime,
+    Missing,
+    Observation,
+    Phase,
+    Policy,
+    Replica,
+    TargetKey,
+)
+
+SAMPLES_KEPT: Final = 20
+"""Starts remembered for each target: at a weight of 0.87 each, the twentieth counts for 7 % of the newest."""
+
+RECENCY: Final = 0.87
+"""Each start weighs this much of the next one: the last five hold 53 % of twenty, so a new regime owns the median
+after five starts, while one slow start in twenty (reference: 5 % take twice as long) leaves the p90 after three."""
+
+PRIOR_WEIGHT: Final = 2.0
+PRIOR_GONE_AT: Final = 4
+"""The user's expectation weighs two starts at first and nothing once four have been measured."""
+
+PRIOR_SHAPE: Final = (0.8, 0.9, 0.95, 1.0, 1.0, 1.05, 1.1, 1.2, 1.4, 2.0)
+"""Deciles of a start around its expectation: log-normal with a variation of 0.15, and a tail at twice."""
+
+ABSURD_FACTOR: Final = 5.0
+ABSURD_SHARE: Final = 0.25
+"""A start five times off the median says nothing of the next one, unless a quarter of the starts do the same."""
+
+WAIT_MOST_S: Final = 600.0
+"""Waiting for a node counts up to this: a new GPU node takes about 600 s, beyond it GPUs are short, not slow."""
+
+LOAD_TIME_LEAST_S: Final = 1.0
+"""No start is believed to be shorter: a quantile of zero would turn holds and look-ahead off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """One start in the estimate: how long, whether it ended then (or only lasted so long), how much it weighs."""
+
+    age_s: float
+    ended: bool
+    weight: float
+
+
+def sample_of(key: TargetKey, replica: Replica) -> LoadSample | None:
+    """The load time of a replica that has become ready, None where its marks cannot be believed.
+
+    A replica that restarted has a ready mark of its last start, not of its first; marks out of order are a clock's.
+    """
+    if replica.ready_at_s is None or replica.restarts > 0 or replica.ready_at_s <= replica.created_at_s:
+        return None
+    marks = (replica.scheduled_at_s, replica.pulled_at_s, replica.initialised_at_s, replica.ready_at_s)
+    spans: list[float | None] = []
+    last_s = replica.created_at_s
+    for mark in marks:
+        spans.append(None if mark is None else max(0.0, mark - last_s))
+        last_s = last_s if mark is None else max(last_s, mark)
+    waiting_s, pulling_s, initialising_s, loading_s = spans
+    return LoadSample(
+        key=key,
+        node_class=replica.node_class,
+        total_s=replica.ready_at_s - replica.created_at_s,
+        waiting_s=waiting_s,
+        pulling_s=pulling_s,
+        initialising_s=initialising_s,
+        loading_s=loading_s,
+    )
+
+
+def learn(
+    samples: Sequence[LoadSample], counted: Iterable[str], observation: Observation
+) -> tuple[tuple[LoadSample, ...], tuple[str, ...]]:
+    """The samples with those of replicas that are newly ready, and the names now counted.
+
+    Names of replicas that are gone are forgotten, those of a fleet that cannot be seen are kept: it may come back.
+    """
+    before = frozenset(counted)
+    learned = list(samples)
+    names: set[str] = set()
+    for seen in observation.fleets:
+        if isinstance(seen.fleet, Missing):
+            return tuple(samples), tuple(sorted(before))
+        for replica in sorted(seen.fleet.replicas, key=_ready_order):
+            if replica.ready_at_s is None:
+                continue
+            names.add(replica.name)
+            sample = None if replica.name in before else sample_of(seen.key, replica)
+            if sample is not None:
+                learned.append(sample)
+    return _newest_of_each(learned), tuple(sorted(names))
+
+
+def _ready_order(replica: Replica) -> tuple[float, str]:
+    return (replica.ready_at_s or 0.0, replica.name)
+
+
+def _newest_of_each(samples: Sequence[LoadSample]) -> tuple[LoadSample, ...]:
+    """The last ``SAMPLES_KEPT`` of every target, in their order."""
+    left: dict[TargetKey, int] = {}
+    kept: list[LoadSample] = []
+    for sample in reversed(samples):
+        left[sample.key] = left.get(sample.key, SAMPLES_KEPT) - 1
+        if left[sample.key] >= 0:
+            kept.append(sample)
+    return tuple(reversed(kept))
+
+
+def load_time(key: TargetKey, policy: Policy, samples: Sequence[LoadSample], fleet: Fleet, at_s: float) -> LoadTime:
+    """The quantiles of created-to-ready that the next start of ``key`` is believed to follow."""
+    own = [sample for sample in samples if sample.key == key]
+    lifetimes = [*_ended(own), *_still_starting(fleet, at_s), *_prior(policy.loading, len(own))]
+    return LoadTime(
+        p50_s=_bounded(quantile(lifetimes, 0.5), policy.loading),
+        p90_s=_bounded(quantile(lifetimes, 0.9), policy.loading),
+        samples=len(own),
+    )
+
+
+def _bounded(quantile_s: float, loading: Loading) -> float:
+    # After the budget a start counts as failed, so no start that counts takes longer.
+    return min(max(quantile_s, LOAD_TIME_LEAST_S), loading.budget_s)
+
+
+def _ended(samples: Sequence[LoadSample]) -> list[Lifetime]:
+    weight = 1.0
+    lifetimes: list[Lifetime] = []
+    for total_s in reversed(believable([_repeating_s(sample) for sample in samples])):
+        lifetimes.append(Lifetime(total_s, ended=True, weight=weight))
+        weight *= RECENCY
+    return lifetimes
+
+
+def _repeating_s(sample: LoadSample) -> float:
+    waiting_s = sample.waiting_s or 0.0
+    return sample.total_s - max(0.0, waiting_s - WAIT_MOST_S)
+
+
+def believable(totals_s: Sequence[float]) -> list[float]:
+    """The samples within a factor ``ABSURD_FACTOR`` of their median, or all when too many are outside it."""
+    if not totals_s:
+        return []
+    middle_s = sorted(totals_s)[len(totals_s) // 2]
+    inside = [total_s for total_s in totals_s if middle_s / ABSURD_FACTOR <= total_s <= middle_s * ABSURD_FACTOR]
+    outside = len(totals_s) - len(inside)
+    return list(totals_s) if outside > ABSURD_SHARE * len(totals_s) else inside
+
+
+def _still_starting(fleet: Fleet, at_s: float) -> list[Lifetime]:
+    """The starts under way. One that no node will take waits for room, and says nothing of loading."""
+    return [
+        Lifetime(_age_s(replica, at_s), ended=False, weight=1.0)
+        for replica in fleet.replicas
+        if replica.phase in STARTING and replica.unschedulable_since_s is None and replica.restarts == 0
+    ]
+
+
+def _age_s(replica: Replica, at_s: float) -> float:
+    waited_s = (at_s if replica.scheduled_at_s is None else replica.scheduled_at_s) - replica.created_at_s
+    return max(0.0, at_s - replica.created_at_s - max(0.0, waited_s - WAIT_MOST_S))
+
+
+def _prior(loading: Loading, measured: int) -> list[Lifetime]:
+    weight = PRIOR_WEIGHT * max(0.0, 1.0 - measured / PRIOR_GONE_AT) / len(PRIOR_SHAPE)
+    if weight <= 0.0:
+        return []
+    return [Lifetime(loading.expected_s * factor, ended=True, weight=weight) for factor in PRIOR_SHAPE]
+
+
+def quantile(lifetimes: Sequence[Lifetime], share: float) -> float:
+    """The time by which ``share`` of the starts have ended, by the weighted Kaplan-Meier estimate.
+
+    Where the starts under way have outlived all that ended, so that the curve does not come down far enough, it is
+    the longest time seen: the answer is at least that. Seconds; at least one lifetime is needed.
+    """
+    at_risk = 0.0
+    for lifetime in lifetimes:
+        at_risk += lifetime.weight
+    surviving = 1.0
+    # At a tie the ended come first: one that is censored at that age was still at risk.
+    for lifetime in sorted(lifetimes, key=lambda each: (each.age_s, not each.ended)):
+        if lifetime.ended:
+            surviving *= max(0.0, 1.0 - lifetime.weight / at_risk)
+            # The tolerance keeps ten deciles of 0.1 from needing an eleventh by rounding.
+            if surviving <= 1.0 - share + 1e-9:
+                return lifetime.age_s
+        at_risk = max(at_risk - lifetime.weight, 1e-12)
+    return max(lifetime.age_s for lifetime in lifetimes)
+
+
+def phase_medians_s(key: TargetKey, samples: Sequence[LoadSample]) -> dict[Phase, float]:
+    """The middle duration of each phase over the measured starts of ``key``; a phase never marked is left out."""
+    own = [sample for sample in samples if sample.key == key]
+    spans = {
+        Phase.WAITING: [sample.waiting_s for sample in own],
+        Phase.PULLING: [sample.pulling_s for sample in own],
+        Phase.INITIALISING: [sample.initialising_s for sample in own],
+        Phase.LOADING: [sample.loading_s for sample in own],
+    }
+    known = {phase: sorted(s for s in durations if s is not None) for phase, durations in spans.items()}
+    return {phase: durations[len(durations) // 2] for phase, durations in known.items() if durations}
