@@ -33,9 +33,9 @@ RULE_WORDS: Final = {
 """What each rule is called when it is told to people; the rule's own name is for metrics."""
 
 
-def explain(plan: Plan, observation: Observation) -> str:
-    """The chain from demand to command for one policy, as text of some lines."""
-    return "\n".join(_lines(plan, observation))
+def explain(plan: Plan, observation: Observation, at: str) -> str:
+    """The chain from demand to command for one policy, as lines of text; ``at`` is its time as the reader writes it."""
+    return "\n".join(_lines(plan, observation, at))
 
 
 def summary(target: TargetPlan) -> str:
@@ -45,8 +45,8 @@ def summary(target: TargetPlan) -> str:
     return f"{target.key}: {change}. {RULE_WORDS[last.rule]}: {last.because}."
 
 
-def _lines(plan: Plan, observation: Observation) -> Iterator[str]:
-    yield f"{plan.policy} at {plan.at_s:.0f} s"
+def _lines(plan: Plan, observation: Observation, at: str) -> Iterator[str]:
+    yield f"{plan.policy} at {at}"
     for target in plan.targets:
         yield from _target_lines(target, plan, observation)
     for seen in observation.fleets:

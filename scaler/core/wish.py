@@ -28,7 +28,8 @@ def replicas_needed(demand: Demand) -> Ruling:
     by_kv = kv_replicas / SAFE_KV_USAGE
     needed = max(1, ceil(max(by_requests, by_kv)))
     if by_requests >= by_kv:
-        because = f"{demand.running:.0f} running and {demand.waiting:.0f} waiting requests at {SAFE_REQUESTS:.0f} to a replica"
+        requests = f"{demand.running:.0f} running and {demand.waiting:.0f} waiting requests"
+        because = f"{requests} at {SAFE_REQUESTS:.0f} to a replica"
     else:
         because = (
             f"{kv_replicas:.2f} KV caches' worth of tokens, counting what waits, at {SAFE_KV_USAGE:.0%} of a cache"
