@@ -1,0 +1,231 @@
+"""The fleet model: replicas that serve a trace by continuous batching, advanced in slices of any length.
+
+It knows replicas and requests, and nothing of pods, nodes or why a replica comes and goes (that is `cluster`). How a
+replica serves is in `kernel`.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaler.sim import kernel
+from scaler.sim.latency import Engine
+from scaler.sim.state import (
+    BUCKETS,
+    GATE,
+    MOST_SEQS,
+    NOBODY,
+    REPLICA,
+    REQUEST,
+    TICKS_PER_S,
+    Fate,
+    Ints,
+    Rows,
+    World,
+    seconds,
+    ticks,
+)
+from scaler.sim.trace import Trace
+
+SLOTS: Final = 16
+MS: Final = TICKS_PER_S // 1000
+READINGS: Final = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a replica's engine would say of itself; counters count from when it was added.
+
+    ``busy_s`` is the sum of the durations of its ``steps``; ``ttft`` are the counts of its first tokens by bucket of
+    `state.BOUNDS_S`, not cumulated.
+    """
+
+    running: int
+    waiting: int
+    kv_usage: float
+    prompt_tokens: int
+    generation_tokens: int
+    finished: int
+    steps: int
+    busy_s: float
+    ttft: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Outcomes:
+    """What became of every request, in the order of arrival; NaN where it has not come to that.
+
+    ``fate`` is a `state.Fate`.
+    """
+
+    ttft_s: NDArray[np.float64]
+    finish_s: NDArray[np.float64]
+    fate: NDArray[np.int8]
+
+
+class Plant:
+    """A fleet that serves one trace. All times are seconds since the trace's start and must not go back.
+
+    ``shares`` says of each request to which hundredth of the traffic (0 to 99) it belongs, for `set_weights`.
+    """
+
+    def __init__(self, trace: Trace, *, seed: int, holds: bool) -> None:
+        """``holds`` says whether the gateway keeps requests while nobody is ready, or refuses them."""
+        self._slots: list[int] = []
+        self._free = list(range(SLOTS))
+        self._now_ps = 0
+        self._requests = requests_of(trace, np.random.Generator(np.random.PCG64(seed)))
+        self._replicas = np.zeros(SLOTS, dtype=REPLICA)
+        self._gates = np.zeros(1, dtype=GATE)
+        self._gates["holds"] = int(holds)
+        self._bounds = np.array([100], dtype=np.int64)
+        self._departed = np.zeros((1, BUCKETS), dtype=np.int64)
+        self._world = self._bound()
+
+    def advance(self, until_s: float) -> None:
+        """Let everything up to ``until_s`` happen."""
+        until_ps = ticks(until_s)
+        if until_ps > self._now_ps:
+            kernel.advance(self._world, until_ps)
+            self._now_ps = until_ps
+
+    def add(self, engine: Engine, version: int = 0) -> int:
+        """Add a replica that is not sent requests yet; the answer names it."""
+        if not self._free:
+            self._grow()
+        slot = self._free.pop(0)
+        self._replicas[slot] = row_of(engine, version)
+        self._use([*self._slots, slot])
+        return slot
+
+    def open(self, slot: int) -> None:
+        """Send the replica requests from now on, those first that the gateway holds."""
+        self._replicas[slot]["is_open"] = 1
+        if self.held:
+            kernel.release_held(self._world, self._now_ps)
+
+    def close(self, slot: int) -> None:
+        """Send the replica no new requests (it drains)."""
+        self._replicas[slot]["is_open"] = 0
+
+    def fail(self, slot: int) -> int:
+        """Fail all requests of the replica, which closes and stays, and their number (its engine has crashed)."""
+        self.close(slot)
+        return int(kernel.drop(self._world.requests, self._world.replicas[slot]))
+
+    def remove(self, slot: int) -> int:
+        """Take the replica away, and the number of requests that failed with it."""
+        failed = self.fail(slot)
+        self._departed[self._replicas[slot]["version"]] += self._replicas[slot]["ttft"]
+        self._use([other for other in self._slots if other != slot])
+        self._free.append(slot)
+        return failed
+
+    def set_weights(self, percents: tuple[int, ...]) -> None:
+        """Split the requests that come from now on between the versions; ``percents`` sum to 100."""
+        self._bounds = np.cumsum(np.array(percents, dtype=np.int64))
+        gone = np.zeros((max(len(percents) - len(self._departed), 0), BUCKETS), dtype=np.int64)
+        self._departed = np.concatenate([self._departed, gone])
+        self._world = self._bound()
+
+    @property
+    def held(self) -> int:
+        """The requests that the gateway keeps back."""
+        return int(self._gates["held"][0])
+
+    @property
+    def arrived(self) -> int:
+        """The requests that have arrived."""
+        return int(self._gates["next"][0])
+
+    def outstanding(self, slot: int) -> int:
+        """The requests that wait or run on the replica."""
+        return int(self._replicas[slot]["running"] + self._replicas[slot]["queued"])
+
+    def readings(self) -> dict[int, Reading]:
+        """What every replica's engine would say now, by slot."""
+        seen = np.zeros((len(self._slots), READINGS), dtype=np.int64)
+        kernel.look_at_all(self._world, self._now_ps, seen)
+        return {slot: self._reading(slot, seen[row]) for row, slot in enumerate(self._slots)}
+
+    def ttft_counts(self, version: int | None = None) -> Ints:
+        """The first tokens so far by bucket, of one version or all, with those of replicas that are gone."""
+        rows = self._replicas[self._slots]
+        if version is None:
+            return np.asarray(self._departed.sum(axis=0) + rows["ttft"].sum(axis=0), dtype=np.int64)
+        own = rows["ttft"][rows["version"] == version]
+        return np.asarray(self._departed[version] + own.sum(axis=0), dtype=np.int64)
+
+    def outcomes(self) -> Outcomes:
+        """What has become of every request so far."""
+        requests = self._requests
+        ttft_s, finish_s = seconds(requests["first_ps"] - requests["arrival_ps"]), seconds(requests["finish_ps"])
+        ttft_s[requests["first_ps"] == NOBODY] = np.nan
+        finish_s[requests["finish_ps"] == NOBODY] = np.nan
+        return Outcomes(ttft_s=ttft_s, finish_s=finish_s, fate=requests["fate"].copy())
+
+    def fates(self) -> dict[Fate, int]:
+        """How many requests there are of each fate."""
+        counts = np.bincount(self._requests["fate"], minlength=len(Fate))
+        return {fate: int(counts[fate]) for fate in Fate}
+
+    def _reading(self, slot: int, row: Ints) -> Reading:
+        running, waiting, kv_tokens, prompt, generation, finished, steps, busy_ps = (int(value) for value in row)
+        return Reading(
+            running=running,
+            waiting=waiting,
+            kv_usage=kv_tokens / int(self._replicas[slot]["kv_limit_tokens"]),
+            prompt_tokens=prompt,
+            generation_tokens=generation,
+            finished=finished,
+            steps=steps,
+            busy_s=busy_ps / TICKS_PER_S,
+            ttft=tuple(self._replicas[slot]["ttft"].tolist()),
+        )
+
+    def _use(self, slots: list[int]) -> None:
+        self._slots = slots
+        self._world = self._bound()
+
+    def _grow(self) -> None:
+        """Twice the slots, those in use unchanged."""
+        slots = len(self._replicas)
+        self._replicas = np.concatenate([self._replicas, np.zeros(slots, dtype=REPLICA)])
+        self._free = list(range(slots, 2 * slots))
+
+    def _bound(self) -> World:
+        """The arrays as the kernel takes them."""
+        active = np.array(self._slots, dtype=np.int64)
+        arrays: tuple[Any, ...] = (self._requests, self._replicas, self._gates, active, self._bounds)
+        return World(*arrays)
+
+
+def requests_of(trace: Trace, generator: np.random.Generator) -> Rows:
+    """The trace's requests, none of which has arrived."""
+    requests = np.zeros(len(trace), dtype=REQUEST)
+    requests["arrival_ps"] = np.rint(trace.arrival_s * 1e9).astype(np.int64) * 1000
+    requests["prompt_tokens"] = trace.prompt_tokens
+    requests["output_tokens"] = trace.output_tokens
+    requests["share"] = generator.integers(0, 100, size=len(trace))
+    requests["fate"] = Fate.AHEAD
+    for name in ("link", "first_ps", "finish_ps"):
+        requests[name] = NOBODY
+    return requests
+
+
+def row_of(engine: Engine, version: int) -> Rows:
+    """A replica without work."""
+    row = np.zeros(1, dtype=REPLICA)
+    row["version"] = version
+    row["alpha_ps"] = round(engine.alpha_ms * MS)
+    row["beta_ps"] = round(engine.beta_ms * MS)
+    row["kappa_ps"] = round(engine.kappa_ms * MS / 1000)  # a thousand tokens to one
+    row["gamma_ps"] = round(engine.gamma_ms * MS)
+    row["delta_ps"] = round(engine.delta_ms * MS)
+    row["kv_limit_tokens"] = engine.kv_tokens
+    row["max_seqs"] = min(engine.max_seqs, MOST_SEQS)
+    row["chunk_tokens"] = engine.chunk_tokens
+    kernel.clear(row[0])
+    return row
