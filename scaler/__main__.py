@@ -1,0 +1,25 @@
+"""Where the command `forebay` starts: it turns every mistake of the user into one line and exit code 2."""
+
+import sys
+
+import typer
+from typer.exceptions import TyperException
+
+from scaler.cli import app
+
+
+def main() -> None:
+    """Run the command line. Exit 0: done; 1: it is not as it should be; 2: a mistake in what was asked; 130: Ctrl-C."""
+    try:
+        code = app(standalone_mode=False)
+    except TyperException as error:
+        line = " ".join(error.format_message().split())
+        print(f"forebay: {line}", file=sys.stderr)  # noqa: T201 - the one line that a mistake gets
+        sys.exit(2)
+    except (typer.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

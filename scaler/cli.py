@@ -1,0 +1,64 @@
+"""The commands: each reads its words, calls one function, and prints what it answers."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from scaler import wiring
+from scaler.wiring import UserError
+
+app = typer.Typer(
+    help="Autoscaler and release controller for language models on Kubernetes.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+class Mistake(TyperException):
+    """What the user asked cannot be done; the text names the thing, the limit and what to do."""
+
+    exit_code = 2
+
+
+@app.command()
+def validate(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="YAML files of ScalingPolicy documents.")],
+) -> None:
+    """Check ScalingPolicy documents, and name every fault at once."""
+    report = wiring.validated(files)
+    for line in report.faults:
+        typer.echo(line, err=True)
+    if report.faults:
+        raise typer.Exit(2)
+    typer.echo(f"{report.documents} sound: {', '.join(report.names)}")
+
+
+@app.command()
+def explain(
+    policy: Annotated[str, typer.Argument(help="A policy's name, with its namespace where that is not clear.")],
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="ISO 8601, or HH:MM[:SS] of the journal's last day; UTC unless it says."),
+    ] = None,
+    journal: Annotated[
+        Path, typer.Option(envvar="FOREBAY_JOURNAL", help="The journal's file, or the folder that it is in.")
+    ] = wiring.DEMO_FOLDER,
+    *,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Decide again from the record, and say whether it agrees.")
+    ] = False,
+) -> None:
+    """Say why a policy has the replicas it has, from demand to command, as it was decided at TIME (or last)."""
+    try:
+        if not replay:
+            typer.echo(wiring.explained(policy, at, journal))
+            return
+        verdict = wiring.replayed(policy, at, journal)
+    except UserError as error:
+        raise Mistake(str(error)) from error
+    typer.echo(verdict.text)
+    raise typer.Exit(0 if verdict.agrees else 1)
