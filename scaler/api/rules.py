@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, model_validator
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationInfo, model_validator
 from pydantic.alias_generators import to_camel
-from pydantic_core import PydanticCustomError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 Path = tuple[str | int, ...]
 """The way to a field, by its names on the wire and its indexes."""
@@ -51,6 +52,10 @@ class Rule:
     at: str
     says: str
     breaches: Check
+
+    def validation(self) -> dict[str, str | None]:
+        """This rule as an entry of x-kubernetes-validations."""
+        return {"rule": self.cel, "message": self.says, "fieldPath": f".{self.at}"}
 
 
 def rule(*, cel: str | None, at: str, says: str) -> Callable[[Check], Rule]:
@@ -99,6 +104,14 @@ class Spec(BaseModel):
     def breaches(self) -> tuple[Breach, ...]:
         """All breaches of this model's own rules."""
         return tuple(breach for kept in self.rules() for breach in kept.breaches(self))
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema with the rules in it, as the API server wants them."""
+        reference = handler(core)
+        if validations := [kept.validation() for kept in cls.rules() if kept.cel is not None]:
+            handler.resolve_ref_schema(reference)["x-kubernetes-validations"] = validations
+        return reference
 
     @model_validator(mode="after")
     def _keep_the_rules(self, info: ValidationInfo) -> Self:

@@ -111,10 +111,6 @@ class TargetRef(Spec):
     name: DnsName
     """Its name."""
 
-    def identity(self) -> tuple[str, str, str]:
-        """Group, kind and name: the same object whichever version of its API names it."""
-        return (self.api_version.split("/", maxsplit=1)[0], self.kind, self.name)
-
 
 class TargetReplicas(Spec):
     """Bounds that narrow spec.replicas for one target."""
@@ -292,20 +288,18 @@ class ScalingPolicySpec(Spec):
                 yield Breach(at=("versions", index, "backendRef", "name"), value=ref.name, text=text)
 
     @rule(
-        cel="self.versions.all(v, v.targets.all(t, self.versions.all(w, w.targets.all(u, "
-        "(w.name == v.name && u.role == t.role) || u.targetRef.name != t.targetRef.name || "
-        "u.targetRef.kind != t.targetRef.kind || "
-        "u.targetRef.apiVersion.split('/')[0] != t.targetRef.apiVersion.split('/')[0]))))",
+        cel="self.versions.all(v, v.targets.all(t, "
+        "self.versions.exists_one(w, w.targets.exists_one(u, u.targetRef == t.targetRef))))",
         at="versions",
         says="must each have a targetRef of their own",
     )
     def each_target_once(self) -> Iterator[Breach]:
         """One object cannot follow two counts."""
-        seen: dict[tuple[str, str, str], str] = {}
+        seen: dict[TargetRef, str] = {}
         for index, version in enumerate(self.versions):
             for place, target in enumerate(version.targets):
                 here = f"versions[{index}].targets[{place}].targetRef"
-                first = seen.setdefault(target.target_ref.identity(), here)
+                first = seen.setdefault(target.target_ref, here)
                 if first != here:
                     at = ("versions", index, "targets", place, "targetRef", "name")
                     text = f"must be another object than {HERE}{first}"
