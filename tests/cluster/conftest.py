@@ -1,0 +1,100 @@
+"""One control plane for the session, and for each test a namespace and nodes of its own.
+
+A test that takes `cluster`, or anything that is made from it, runs inside the control plane's network namespace.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Generator, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from testbed import network
+from testbed.build import BuildError, ensure_binaries
+from testbed.commands import CommandError
+from testbed.control_plane import ControlPlane
+from testbed.rest import Rest
+from testbed.tenant import Tenant, tenant_of
+
+StartPrometheus = Callable[[Mapping[str, Any]], str]
+
+BINARIES = pytest.StashKey[Mapping[str, Path] | str]()
+"""Where the binaries are, or why there are none."""
+
+PLANE = pytest.StashKey[ControlPlane]()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build before the first test starts its clock: a first build takes minutes, a test's timeout does not."""
+    wanted = any("control_plane" in getattr(item, "fixturenames", ()) for item in session.items)
+    if wanted and not session.config.option.collectonly:
+        with session.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+            session.config.stash[BINARIES] = network.why_not() or built()
+
+
+def built() -> Mapping[str, Path] | str:
+    try:
+        return ensure_binaries()
+    except (BuildError, CommandError) as error:
+        return f"the testbed could not be built: {error}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the ends of the control plane's logs below a failure."""
+    report = yield
+    if report.failed and PLANE in item.config.stash:
+        report.sections.append(("control plane", item.config.stash[PLANE].logs()))
+    return report
+
+
+@pytest.fixture(scope="session")
+def control_plane(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """The running control plane; tests take `cluster`, which is the same from inside its network."""
+    binaries = pytestconfig.stash[BINARIES]
+    if isinstance(binaries, str):
+        give_up(binaries)
+    with contextlib.ExitStack() as undo:
+        inside = network.NetworkNamespace()
+        undo.callback(inside.close)
+        plane = ControlPlane(binaries=binaries, folder=tmp_path_factory.mktemp("control-plane"), network=inside)
+        undo.callback(plane.stop)
+        plane.start()
+        pytestconfig.stash[PLANE] = plane
+        yield plane
+
+
+def give_up(why: str) -> NoReturn:
+    """Skip, but fail in CI, where a test that never runs would go unnoticed."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(why, pytrace=False)
+    pytest.skip(why)
+
+
+@pytest.fixture
+def cluster(control_plane: ControlPlane) -> Iterator[ControlPlane]:
+    """The control plane, with the test's thread inside its network."""
+    with control_plane.network.entered():
+        yield control_plane
+
+
+@pytest.fixture
+def api(cluster: ControlPlane) -> Rest:
+    """The API as an administrator."""
+    return cluster.rest
+
+
+@pytest.fixture
+def tenant(api: Rest) -> Iterator[Tenant]:
+    """A namespace and nodes for this test only."""
+    with tenant_of(api) as tenant:
+        yield tenant
+
+
+@pytest.fixture
+def start_prometheus(cluster: ControlPlane) -> Iterator[StartPrometheus]:
+    """Starts Prometheus with a configuration and says its address; ended, and its samples gone, after the test."""
+    yield cluster.start_prometheus
+    cluster.end_prometheus()
