@@ -4,9 +4,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
 from typer.exceptions import TyperException
 
 from scaler import wiring
+from scaler.embedded.scenarios import Demo, ScenarioName, Told
 from scaler.wiring import UserError
 
 app = typer.Typer(
@@ -25,6 +28,37 @@ class Mistake(TyperException):
 
 
 @app.command()
+def demo(
+    scenario: Annotated[
+        ScenarioName,
+        typer.Option(help="The plain hour; half of the GPUs; ten minutes without metrics; or a new version."),
+    ] = ScenarioName.HOUR,
+    speed: Annotated[float, typer.Option(min=1, max=1000, help="Seconds of traffic that pass in one.")] = 100,
+    load_time: Annotated[float, typer.Option(min=5, max=1500, help="Seconds a replica takes to load, about.")] = 180,
+    seed: Annotated[int, typer.Option(min=0, max=2**31, help="Of the load times; the same seed, the same ones.")] = 1,
+    output: Annotated[Path, typer.Option(help="The folder for the journal and the picture.")] = wiring.DEMO_FOLDER,
+) -> None:
+    """Run the controller on an hour of real traffic, against an emulated GPU pool; Ctrl-C ends it at any time."""
+    asked = Demo(scenario=scenario, speed=speed, load_time_s=load_time, seed=seed, folder=output)
+    console = Console()
+    try:
+        told = wiring.demonstrated(asked, console)
+    except UserError as error:
+        raise Mistake(str(error)) from error
+    _print_end(console, told)
+
+
+def _print_end(console: Console, told: Told) -> None:
+    table = Table(show_header=False, title="What it came to", title_justify="left")
+    for name, value in told.rows:
+        table.add_row(name, value)
+    console.print(table)
+    console.print(f"picture  {told.picture}", highlight=False, soft_wrap=True)
+    console.print(f"journal  {told.journal}", highlight=False, soft_wrap=True)
+    console.print("why      forebay explain llama --at 00:20", highlight=False, soft_wrap=True)
+
+
+@app.command()
 def validate(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="YAML files of ScalingPolicy documents.")],
 ) -> None:
@@ -34,7 +68,7 @@ def validate(
         typer.echo(line, err=True)
     if report.faults:
         raise typer.Exit(2)
-    typer.echo(f"{report.documents} sound: {', '.join(report.names)}")
+    typer.echo(f"{len(report.names)} sound: {', '.join(report.names)}")
 
 
 @app.command()

@@ -1,14 +1,19 @@
 """The one place that names concrete parts, and joins them for the commands."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Final
 
+from rich.console import Console
+
 from scaler.adapters import journal as journals
 from scaler.api.documents import check_files
 from scaler.core.explain import explain
+from scaler.embedded.scenarios import Demo, Told
+from scaler.embedded.view import LiveView, PlainView
 from scaler.runtime.ports import Record
 from scaler.runtime.retelling import differences, in_force
 
@@ -22,18 +27,17 @@ class UserError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a check of documents found: how many are sound and their names, or every fault, a line each."""
+    """What a check of documents found: the names of the sound ones, and every fault, a line each."""
 
-    documents: int
     names: tuple[str, ...]
     faults: tuple[str, ...]
 
 
 def validated(files: Sequence[Path]) -> Report:
     """The documents of ``files``, checked."""
-    documents, faults = check_files(files)
-    names = tuple(f"{document.metadata.namespace}/{document.metadata.name}" for document in documents)
-    return Report(documents=len(documents), names=names, faults=tuple(str(fault) for fault in faults))
+    checked = check_files(files)
+    names = tuple(f"{document.metadata.namespace}/{document.metadata.name}" for document in checked.policies)
+    return Report(names=names, faults=tuple(str(fault) for fault in checked.faults))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,3 +128,17 @@ def _moment_s(text: str, day: date) -> float:
 
 def _in_utc(moment: datetime) -> datetime:
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def demonstrated(demo: Demo, console: Console) -> Told:
+    """Run the demo, on the terminal where there is one and in lines where there is none. Raises UserError."""
+    # The fleet model takes two seconds to import, and the controller's image goes without it (the extra `sim`).
+    from scaler.embedded.demo import run_demo  # noqa: PLC0415
+
+    view = LiveView(console) if console.is_terminal else PlainView(console)
+    try:
+        return asyncio.run(run_demo(demo, view))
+    except OSError as error:
+        raise UserError(f"--output {demo.folder}: cannot be written ({error.strerror})") from error
+    finally:
+        view.close()
