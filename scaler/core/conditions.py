@@ -11,16 +11,19 @@ def conditions_of(
     policy: Policy, observation: Observation, needs: Mapping[str, Ruling | Missing], shift: Shift | None, at_s: float
 ) -> tuple[Condition, ...]:
     """Ready, SignalsHealthy, CapacityAvailable and Releasing, in this order; the edge adds what only it can see."""
-    signals = _signals_healthy(needs)
+    signals = _signals_healthy(policy, observation, needs)
     capacity = _capacity_available(policy, observation, at_s)
     return (_ready(signals, capacity), signals, capacity, _releasing(policy, shift))
 
 
-def _signals_healthy(needs: Mapping[str, Ruling | Missing]) -> Condition:
+def _signals_healthy(policy: Policy, observation: Observation, needs: Mapping[str, Ruling | Missing]) -> Condition:
     for role, need in needs.items():
         if isinstance(need, Missing):
             message = f"{role}: {need.why}; what is there is kept"
             return Condition(type="SignalsHealthy", status=False, reason="DemandUnknown", message=message)
+    if isinstance(observation.weights, Missing) and len(policy.versions) > 1:
+        message = f"the route's weights are not known: {observation.weights.why}; what is there is kept"
+        return Condition(type="SignalsHealthy", status=False, reason="RouteUnknown", message=message)
     return Condition(type="SignalsHealthy", status=True, reason="Read", message="every ready replica was read")
 
 
@@ -35,10 +38,15 @@ def _capacity_available(policy: Policy, observation: Observation, at_s: float) -
         stuck = stuck_replicas(fleet, policy, at_s) if isinstance(fleet, Fleet) else ()
         if stuck:
             gpus = fleet.gpus_per_replica if isinstance(fleet, Fleet) else 0
-            message = f"{len(stuck)} replicas of {key} cannot start, of {gpus} GPUs each; the first is {stuck[0].name}"
+            wanting = f"{_count(len(stuck), 'replica')} of {key} cannot start"
+            message = f"{wanting}, {_count(gpus, 'GPU')} each; the first is {stuck[0].name}"
             return Condition(type="CapacityAvailable", status=False, reason="ReplicasStuck", message=message)
     message = "no replica waits for a node beyond its patience"
     return Condition(type="CapacityAvailable", status=True, reason="Scheduled", message=message)
+
+
+def _count(count: int, noun: str) -> str:
+    return f"1 {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _releasing(policy: Policy, shift: Shift | None) -> Condition:

@@ -10,8 +10,8 @@ from math import floor
 from scaler.core import release
 from scaler.core.commands import commands_of
 from scaler.core.conditions import conditions_of
-from scaler.core.demand import demand_of
-from scaler.core.limits import Case, limited, remembered
+from scaler.core.demand import demand_of, unheard
+from scaler.core.limits import Case, least, limited, remembered
 from scaler.core.loading import learn, load_time
 from scaler.core.model import (
     WHOLE_PERCENT,
@@ -22,6 +22,7 @@ from scaler.core.model import (
     Observation,
     Plan,
     Policy,
+    Replica,
     Role,
     Ruling,
     Snapshot,
@@ -39,7 +40,10 @@ GAP_S = 120.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sight:
-    """What the stages of one policy's decision share: the arguments, and what was learned and needed."""
+    """What the stages of one policy's decision share: the arguments, and what was learned and needed.
+
+    ``needs`` and ``unheard`` (the replicas whose work a need does not count) are by role.
+    """
 
     policy: Policy
     observation: Observation
@@ -47,6 +51,7 @@ class _Sight:
     at_s: float
     load_times: Mapping[TargetKey, LoadTime]
     needs: Mapping[str, Ruling | Missing]
+    unheard: Mapping[str, tuple[Replica, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,24 +98,26 @@ def _entered(memory: Memory | None, at_s: float) -> Memory:
         return Memory(at_s=at_s)
     if 0.0 <= at_s - memory.at_s <= GAP_S:
         return memory
-    return replace(memory, targets=tuple(_unwatched(target) for target in memory.targets))
+    return replace(memory, targets=tuple(_unwatched(target, at_s) for target in memory.targets))
 
 
-def _unwatched(target: TargetMemory) -> TargetMemory:
-    return TargetMemory(key=target.key, direction=target.direction, flips_s=target.flips_s)
+def _unwatched(target: TargetMemory, at_s: float) -> TargetMemory:
+    flips_s = tuple(flip_s for flip_s in target.flips_s if flip_s <= at_s)
+    return TargetMemory(key=target.key, direction=target.direction, flips_s=flips_s)
 
 
 def _look(policy: Policy, observation: Observation, memory: Memory, at_s: float) -> _Sight:
     samples, counted = learn(memory.load_samples, memory.counted, observation)
     fleets = {seen.key: seen.fleet for seen in observation.fleets if isinstance(seen.fleet, Fleet)}
-    roles = {target.key.role for target in policy.targets()}
+    roles = sorted({target.key.role for target in policy.targets()})
     return _Sight(
         policy=policy,
         observation=observation,
         memory=replace(memory, load_samples=samples, counted=counted),
         at_s=at_s,
         load_times={key: load_time(key, policy, samples, fleet, at_s) for key, fleet in fleets.items()},
-        needs={role: _need(Role(role), observation, policy, at_s) for role in sorted(roles)},
+        needs={role: _need(Role(role), observation, policy, at_s) for role in roles},
+        unheard={role: unheard(Role(role), observation, policy, at_s) for role in roles},
     )
 
 
@@ -121,9 +128,10 @@ def _need(role: Role, observation: Observation, policy: Policy, at_s: float) -> 
 
 def _traffic(sight: _Sight) -> _Traffic | None:
     """Where the release goes, None where there is none or its route cannot be read."""
-    asked, weights = sight.policy.release, sight.observation.weights
-    if asked is None or isinstance(weights, Missing):
+    asked, routed = sight.policy.release, sight.observation.weights
+    if asked is None or isinstance(routed, Missing):
         return None
+    weights = {version.name: routed.get(version.name, 0) for version in sight.policy.versions}
     case = release.Case(
         release=asked,
         weights=weights,
@@ -139,14 +147,24 @@ def _traffic(sight: _Sight) -> _Traffic | None:
 
 def _ceilings(role: str, case: release.Case, shift: release.Shift, sight: _Sight) -> Mapping[str, int]:
     """The most that each version may have of ``role`` beside the others."""
+    claims: dict[str, release.Claim] = {}
+    for target in sight.policy.targets():
+        fleet = sight.observation.fleet(target.key)
+        if target.key.role == role and isinstance(fleet, Fleet):
+            share = release.share_of(target.key.version, case, shift)
+            low = least(sight.policy, target, share.share_percent, sight.at_s)
+            claims[target.key.version] = release.claim(
+                _counted(role, sight), share, fleet.requested, low, sight.policy.max_replicas
+            )
+    return release.ceilings(claims, case, sight.policy.max_replicas)
+
+
+def _counted(role: str, sight: _Sight) -> int | Missing:
+    """The need of ``role`` where it counts all the work there is; on part of it, nobody gives anything up."""
     need = sight.needs[role]
-    requested = {
-        seen.key.version: seen.fleet.requested
-        for seen in sight.observation.fleets
-        if seen.key.role == role and isinstance(seen.fleet, Fleet)
-    }
-    wanted = need if isinstance(need, Missing) else need.after
-    return release.ceilings(wanted, case, shift, requested, sight.policy.max_replicas)
+    if isinstance(need, Missing):
+        return need
+    return Missing(why="not all work was seen") if sight.unheard[role] else need.after
 
 
 def _capacity(version: Version, sight: _Sight) -> release.Capacity:
@@ -171,8 +189,10 @@ def _case(target: Target, sight: _Sight, traffic: _Traffic | None) -> Case | Non
     fleet = sight.observation.fleet(key)
     if isinstance(fleet, Missing):
         return None
-    # Several versions share the traffic by the route: while it cannot be read, no version knows its part.
+    # Several versions share the traffic by the route: while it cannot be read, no version knows its part, nor that of
+    # the warm pool and the bounds.
     is_blind = traffic is None and len(sight.policy.versions) > 1
+    alone_percent = 0 if is_blind else WHOLE_PERCENT
     return Case(
         policy=sight.policy,
         target=target,
@@ -180,9 +200,10 @@ def _case(target: Target, sight: _Sight, traffic: _Traffic | None) -> Case | Non
         memory=sight.memory.target(key),
         load_time=sight.load_times[key],
         at_s=sight.at_s,
-        share_percent=WHOLE_PERCENT if traffic is None else traffic.shift.shares[key.version],
+        share_percent=alone_percent if traffic is None else traffic.shift.shares[key.version],
         ceiling=sight.policy.max_replicas if traffic is None else traffic.ceilings[key.role][key.version],
         demand_known=isinstance(sight.needs[key.role], Ruling) and not is_blind,
+        unheard=sight.unheard[key.role],
     )
 
 
@@ -199,7 +220,9 @@ def _next_memory(sight: _Sight, targets: tuple[TargetMemory, ...], shift: releas
     """What the next tick gets. A target that could not be seen keeps its memory, but counts as unwatched."""
     seen = {target.key for target in targets}
     unseen = tuple(
-        _unwatched(sight.memory.target(target.key)) for target in sight.policy.targets() if target.key not in seen
+        _unwatched(sight.memory.target(target.key), sight.at_s)
+        for target in sight.policy.targets()
+        if target.key not in seen
     )
     kept = sight.memory.release if shift is None else shift.memory
     return replace(sight.memory, at_s=sight.at_s, targets=(*targets, *unseen), release=kept)

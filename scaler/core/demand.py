@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from math import fsum
 from typing import Final
 
-from scaler.core.model import Demand, FleetSeen, Load, Missing, Observation, Policy, Replica, Role
+from scaler.core.model import NO_PICKER, Demand, FleetSeen, Load, Missing, Observation, Phase, Policy, Replica, Role
 
 SETTLING_S: Final = 60.0
 """A replica that became ready within this time may not have been scraped: four scrapes of 15 s."""
@@ -19,21 +19,60 @@ REQUESTS_MOST: Final = 1e6
 KV_USAGE_MOST: Final = 1.05
 """The KV share may pass 1 by rounding (fifteenths of 16 blocks, reference/metrics.md), not by more."""
 
-NEVER_SCALED: Final = "no replica is ready, so nobody can say how much work there is"
+NOBODY_READY: Final = "no replica is ready, so nobody can say how much work there is"
+NOBODY_READ: Final = "the ready replicas have only just become so, and none was read yet"
 
 
 def demand_of(role: Role, observation: Observation, policy: Policy, at_s: float) -> Demand | Missing:
     """The work of ``role`` over all versions that have it, or what is missing to tell it."""
-    fleets = [seen for seen in observation.fleets if seen.key.role == role.value]
     loads: list[Load] = []
-    for seen in fleets:
+    for seen in _of_role(role, observation):
         told = _loads(seen, policy, at_s)
         if isinstance(told, Missing):
             return told
         loads.extend(told)
     if not loads:
-        return Missing(why=NEVER_SCALED)
-    return _summed(loads, 0.0 if isinstance(observation.gateway_waiting, Missing) else observation.gateway_waiting)
+        return Missing(why=NOBODY_READ if unheard(role, observation, policy, at_s) else NOBODY_READY)
+    held_back = _held_back(observation)
+    return held_back if isinstance(held_back, Missing) else _summed(loads, held_back)
+
+
+def unheard(role: Role, observation: Observation, policy: Policy, at_s: float) -> tuple[Replica, ...]:
+    """The replicas of ``role`` whose work a known demand does not count.
+
+    They are ready too lately to have been read, or were ready and are not now. One that stays away for longer than a
+    start may take has failed, and must not pin the others for ever.
+    """
+    replicas = (
+        replica
+        for seen in _of_role(role, observation)
+        if not isinstance(seen.fleet, Missing)
+        for replica in seen.fleet.replicas
+    )
+    return tuple(replica for replica in replicas if _is_unheard(replica, policy, at_s))
+
+
+def _is_unheard(replica: Replica, policy: Policy, at_s: float) -> bool:
+    if replica.phase is Phase.READY:
+        return isinstance(_told(replica, policy, at_s), Missing)
+    lost_since_s = at_s if replica.unready_since_s is None else replica.unready_since_s
+    return replica.phase is Phase.LOST and at_s - lost_since_s <= policy.loading.budget_s
+
+
+def _of_role(role: Role, observation: Observation) -> list[FleetSeen]:
+    return [seen for seen in observation.fleets if seen.key.role == role.value]
+
+
+def _held_back(observation: Observation) -> float | Missing:
+    """The requests that wait at the gateway, 0 where no policy asks for any to."""
+    waiting = observation.gateway_waiting
+    if waiting == NO_PICKER:
+        return 0.0
+    if isinstance(waiting, Missing):
+        return Missing(why=f"the endpoint picker's queue cannot be read: {waiting.why}")
+    if 0.0 <= waiting <= REQUESTS_MOST:
+        return waiting
+    return Missing(why=f"the endpoint picker's queue cannot be read: absurd value, {waiting:g} waiting")
 
 
 def _summed(loads: Sequence[Load], gateway_waiting: float) -> Demand:
@@ -69,11 +108,11 @@ def _told(replica: Replica, policy: Policy, at_s: float) -> Load | Missing:
     load = replica.load
     if isinstance(load, Missing):
         return load
-    if at_s - load.at_s > policy.stale_after_s:
-        return Missing(
-            why=f"its last sample is {at_s - load.at_s:.0f} s old, the limit is {policy.stale_after_s:.0f} s"
-        )
-    # Written so that NaN, which compares false with everything, is refused as well.
+    # Both written so that NaN, which compares false with everything, is refused as well.
+    age_s = at_s - load.at_s
+    if not -policy.stale_after_s <= age_s <= policy.stale_after_s:
+        age = f"{age_s:.0f} s old" if age_s > 0.0 else f"{-age_s:.0f} s ahead of the clock"
+        return Missing(why=f"its last sample is {age}, the limit is {policy.stale_after_s:.0f} s")
     believable = (
         0.0 <= load.running <= REQUESTS_MOST
         and 0.0 <= load.waiting <= REQUESTS_MOST

@@ -5,7 +5,6 @@ from typing import Final
 
 from scaler.core.loading import phase_medians_s
 from scaler.core.model import (
-    Command,
     LoadTime,
     Missing,
     Observation,
@@ -22,7 +21,7 @@ RULE_WORDS: Final = {
     "room": "No room",
     "step_up": "Growing in steps",
     "full_window": "Watched too short",
-    "intact": "Replicas lost",
+    "intact": "Work not seen",
     "hold": "Held",
     "step_down": "Shrinking in steps",
     "flaps": "Turned too often",
@@ -54,7 +53,7 @@ def _lines(plan: Plan, observation: Observation, at: str) -> Iterator[str]:
             yield f"  {seen.key}: nothing is said of it, since its replicas are not known ({seen.fleet.why})."
     if plan.release is not None:
         yield from _release_lines(plan.release)
-    yield from _told(plan.commands)
+    yield from _told(plan)
     yield from _trouble(plan)
 
 
@@ -104,13 +103,19 @@ def _release_lines(ruling: Ruling) -> Iterator[str]:
     yield f"  Release: {ruling.before} % of the traffic, now {ruling.after} %: {ruling.because}."
 
 
-def _told(commands: tuple[Command, ...]) -> Iterator[str]:
-    if not commands:
-        yield "  Nothing has to change."
-    for command in commands:
+def _told(plan: Plan) -> Iterator[str]:
+    if not plan.commands:
+        yield "  The policy leaves it to others to write this." if _moves(plan) else "  Nothing has to change."
+    for command in plan.commands:
         match command:
             case SetReplicas(key=key, replicas=replicas):
-                yield f"  Told: {key} has {replicas} replicas."
+                yield f"  Told: {key} has {replicas} {'replica' if replicas == 1 else 'replicas'}."
             case SetWeights(weights=weights):
                 shares = ", ".join(f"{version} {percent} %" for version, percent in weights.items())
                 yield f"  Told: the route sends {shares}."
+
+
+def _moves(plan: Plan) -> bool:
+    """Whether the plan differs from what is there, in a count or in the candidate's weight."""
+    shifts = plan.release is not None and plan.release.before != plan.release.after
+    return shifts or any(target.replicas != target.trail[0].before for target in plan.targets)

@@ -29,14 +29,15 @@ HOLD_LOAD_TIMES: Final = 0.75
 quarters of a load time gave 4 direction flips an hour where Knative gave 35."""
 
 HOLD_LEAST_S: Final = 60.0
-"""Below four scrapes of 15 s a dip and a late sample look the same."""
+"""Below four scrapes of 15 s a dip and a late sample look the same, and a restart saw nothing yet."""
 
 UNSCHEDULABLE_PATIENCE_S: Final = 60.0
 """A replica that no node takes for this long has met a shortage; the scheduler retries within seconds."""
 
 WISHES_KEPT_S: Final = 3600.0
 FLIPS_KEPT_S: Final = 3600.0
-"""The windows that may still bind: a hold follows a load time of at most an hour, a flap budget is by the hour."""
+"""The windows that may still bind: a hold that follows the load time may grow up to this from one tick to the next
+(one that is longer already is kept whole), a flap budget is by the hour."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,8 @@ class Case:
     """One target as its rules see it.
 
     ``share_percent`` is the traffic it must carry, ``ceiling`` the most it may have beside the other versions,
-    ``demand_known`` whether the wish rests on a demand at all.
+    ``demand_known`` whether the wish rests on a demand at all, ``unheard`` the replicas of its role, of any version,
+    whose work is not in that demand.
     """
 
     policy: Policy
@@ -56,6 +58,7 @@ class Case:
     share_percent: int
     ceiling: int
     demand_known: bool
+    unheard: tuple[Replica, ...] = ()
 
     @property
     def requested(self) -> int:
@@ -116,26 +119,26 @@ def step_up(wish: int, case: Case) -> Ruling | None:
 
 def full_window(wish: int, case: Case) -> Ruling | None:
     """After a start, a new leader or a gap, nothing shrinks before the demand has been seen for a whole hold."""
-    known_from_s = case.memory.known_from_s
-    seen_s = 0.0 if known_from_s is None else case.at_s - known_from_s
-    if wish >= case.requested or seen_s >= case.hold_s:
+    seen_s = _since(case.memory.known_from_s, case.at_s)
+    window_s = max(HOLD_LEAST_S, case.hold_s)
+    if wish >= case.requested or seen_s >= window_s:
         return None
-    because = f"the demand has been seen for {seen_s:.0f} s without a gap, shrinking needs {case.hold_s:.0f} s"
-    return _no_less_than(case.requested, wish, "full_window", because, {"seen_s": seen_s, "hold_s": case.hold_s})
+    because = f"the demand has been seen for {seen_s:.0f} s without a gap, shrinking needs {window_s:.0f} s"
+    return _no_less_than(case.requested, wish, "full_window", because, {"seen_s": seen_s, "window_s": window_s})
 
 
 def intact(wish: int, case: Case) -> Ruling | None:
-    """Nothing shrinks while replicas that were ready are not: their work is missing from what the others report."""
-    lost = [replica for replica in case.fleet.replicas if _is_lost(replica, case)]
-    if wish >= case.requested or not lost:
+    """Nothing shrinks while replicas, of any version, have work that is missing from what the others report."""
+    if wish >= case.requested or not case.unheard:
         return None
-    because = f"{len(lost)} that were ready are not now ({lost[0].name}), so the work seen is not all there is"
-    return _no_less_than(case.requested, wish, "intact", because, {"lost": len(lost)})
+    first = case.unheard[0]
+    why = "was ready and is not now" if first.phase is Phase.LOST else "has only just become ready"
+    because = f"the work of {_replicas(len(case.unheard))} is not in what was seen ({first.name} {why})"
+    return _no_less_than(case.requested, wish, "intact", because, {"unheard": len(case.unheard)})
 
 
-def _is_lost(replica: Replica, case: Case) -> bool:
-    # One that stays away for longer than a start may take has failed, and must not pin the others for ever.
-    return replica.phase is Phase.LOST and _since(replica.unready_since_s, case.at_s) <= case.policy.loading.budget_s
+def _replicas(count: int) -> str:
+    return "1 replica" if count == 1 else f"{count} replicas"
 
 
 def hold(wish: int, case: Case) -> Ruling | None:
@@ -172,29 +175,47 @@ def flaps(wish: int, case: Case) -> Ruling | None:
     recent = [flip_s for flip_s in case.memory.flips_s if case.at_s - flip_s < FLIPS_KEPT_S]
     if len(recent) + 2 <= budget:
         return None
-    because = f"it has turned {len(recent)} times within the hour, and {budget} are allowed"
+    because = f"turning now, and back again, would make {len(recent) + 2} turns within the hour: {budget} are allowed"
     return _no_less_than(case.requested, wish, "flaps", because, {"flips": len(recent), "budget": budget})
 
 
 def warm_floor(wish: int, case: Case) -> Ruling | None:
     """Keep the warm pool, whatever the demand, at the highest floor that is in force."""
-    floors = [window.floor for window in case.policy.warm_windows if window.from_s <= case.at_s < window.until_s]
-    floor = max((case.policy.warm_floor, *floors))
-    least = ceil(floor * case.share_percent / WHOLE_PERCENT)
-    because = f"the warm pool keeps {floor}" + (" on schedule" if floors and floor == max(floors) else "")
-    return _no_less_than(least, wish, "warm_floor", because, {"floor": floor})
+    floor = _floor(case.policy, case.at_s)
+    because = f"the warm pool keeps {floor}" + (" on schedule" if floor > case.policy.warm_floor else "")
+    if case.share_percent < WHOLE_PERCENT:
+        because += f", for {case.share_percent} % of the traffic"
+    return _no_less_than(_part(floor, case.share_percent), wish, "warm_floor", because, {"floor": floor})
+
+
+def _floor(policy: Policy, at_s: float) -> int:
+    floors = [window.floor for window in policy.warm_windows if window.from_s <= at_s < window.until_s]
+    return max((policy.warm_floor, *floors))
+
+
+def _part(whole: int, share_percent: int) -> int:
+    return ceil(whole * share_percent / WHOLE_PERCENT)
 
 
 def bounds(wish: int, case: Case) -> Ruling | None:
     """The operator's bounds have the last word: the policy's over all versions, and the target's own."""
-    low = ceil(case.policy.min_replicas * case.share_percent / WHOLE_PERCENT)
-    low = max(low, case.target.min_replicas if case.share_percent > 0 else 0)
+    low = _low(case.policy, case.target, case.share_percent)
     high = case.ceiling if case.target.max_replicas is None else min(case.ceiling, case.target.max_replicas)
     after = min(max(wish, low), high)
-    because = f"{low} to {high} are allowed" + (
-        "" if high == case.policy.max_replicas else " beside the other versions"
-    )
+    because = f"at most {high} are allowed" if high <= low else f"{low} to {high} are allowed"
+    if high == case.ceiling < case.policy.max_replicas:
+        because += " beside the other versions"
     return _changed(Ruling(rule="bounds", before=wish, after=after, because=because, facts={"low": low, "high": high}))
+
+
+def _low(policy: Policy, target: Target, share_percent: int) -> int:
+    """The operator's lower bound; a target without traffic may go, whatever its own is."""
+    return max(_part(policy.min_replicas, share_percent), target.min_replicas if share_percent > 0 else 0)
+
+
+def least(policy: Policy, target: Target, share_percent: int, at_s: float) -> int:
+    """What the warm pool and the bounds make a target have at this share, were there no demand at all."""
+    return max(_part(_floor(policy, at_s), share_percent), _low(policy, target, share_percent))
 
 
 def paused(wish: int, case: Case) -> Ruling | None:
@@ -251,7 +272,7 @@ def _wished(wish: Ruling, case: Case) -> tuple[Wished, ...]:
     kept = [
         wished
         for wished in case.memory.wished
-        if case.at_s - wished.at_s <= WISHES_KEPT_S and wished.replicas > wish.after
+        if case.at_s - wished.at_s <= max(WISHES_KEPT_S, case.hold_s) and wished.replicas > wish.after
     ]
     return (*kept, Wished(at_s=case.at_s, replicas=wish.after))
 

@@ -61,11 +61,14 @@ class Lifetime:
 def sample_of(key: TargetKey, replica: Replica) -> LoadSample | None:
     """The load time of a replica that has become ready, None where its marks cannot be believed.
 
-    A replica that restarted has a ready mark of its last start, not of its first; marks out of order are a clock's.
+    A replica that restarted has a ready mark of its last start, not of its first; marks after the end, or an end
+    before the beginning, are a clock's.
     """
     if replica.ready_at_s is None or replica.restarts > 0 or replica.ready_at_s <= replica.created_at_s:
         return None
     marks = (replica.scheduled_at_s, replica.pulled_at_s, replica.initialised_at_s, replica.ready_at_s)
+    if any(mark is not None and mark > replica.ready_at_s for mark in marks):
+        return None
     spans: list[float | None] = []
     last_s = replica.created_at_s
     for mark in marks:

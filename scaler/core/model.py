@@ -20,6 +20,9 @@ class Missing:
 WHOLE_PERCENT: Final = 100
 """All of the traffic."""
 
+NO_PICKER: Final = Missing(why="the policy names no endpoint picker")
+"""Nobody holds requests back before the engines: of all that is missing, this alone takes nothing from the demand."""
+
 
 class Role(Enum):
     """The part of serving that a target's replicas do."""
@@ -149,12 +152,13 @@ class Observation:
     """All that one tick saw of one policy's model.
 
     ``weights`` is the percentage of traffic that the route sends to each version, ``gateway_waiting`` the requests
-    that the endpoint picker holds back, ``ttft_s`` the time to first token at the objective's percentile.
+    that the endpoint picker holds back (`NO_PICKER` where there is none), ``ttft_s`` the time to first token at the
+    objective's percentile.
     """
 
     fleets: tuple[FleetSeen, ...]
     weights: Mapping[str, int] | Missing = Missing(why="the policy names no route")
-    gateway_waiting: float | Missing = Missing(why="the policy names no endpoint picker")
+    gateway_waiting: float | Missing = NO_PICKER
     ttft_s: float | Missing = Missing(why="no request has finished its first token yet")
 
     def fleet(self, key: TargetKey) -> Fleet | Missing:

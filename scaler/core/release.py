@@ -15,7 +15,7 @@ has held all of it. A release is driven by one word (which version should serve)
 Where the route's weights cannot be told there is no shift at all, and every target keeps what it has.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from math import ceil
@@ -90,7 +90,8 @@ def entered(release: Release, weights: Mapping[str, int], memory: ReleaseMemory 
     """
     if memory is not None and memory.stable in weights:
         if memory.candidate == release.version:
-            return memory
+            # A clock that went back must not make a step wait for the time it took away.
+            return replace(memory, since_s=min(memory.since_s, at_s))
         stable = memory.stable
     else:
         stable = _heaviest_but(release.version, weights)
@@ -114,13 +115,14 @@ def advance(case: Case) -> Shift:
         because = f"nobody but {case.candidate} is ready"
     elif percent < aim_percent and stage is not Stage.RETURNING:
         stage, because = Stage.LOADING, _loading_why(aim_percent, case)
+    weights = _weights(percent, case)
     ready = case.capacity[case.candidate].ready
     facts = {"ready": ready, "aim_percent": aim_percent, "held_s": case.at_s - case.memory.since_s}
     return Shift(
         stage=stage,
         ruling=Ruling(rule="release", before=case.current_percent, after=percent, because=because, facts=facts),
-        weights=_weights(percent, case),
-        shares=_shares(stage, aim_percent, case),
+        weights=weights,
+        shares=_shares(stage, aim_percent, weights, case),
         memory=replace(case.memory, stable=case.candidate) if _is_done(stage, case) else case.memory,
     )
 
@@ -152,8 +154,13 @@ def _aim(case: Case) -> tuple[Stage, int, str]:
     if case.release.has_analysis:
         because = f"{step.weight_percent} % wait for an analysis, and without a verdict nothing moves"
         return Stage.ANALYSING, max(step.weight_percent, current_percent), because
-    following = _next_step(case)
-    return Stage.LOADING, following.weight_percent, f"the next step sends {following.weight_percent} %"
+    aim_percent = _next_step(case).weight_percent
+    done = f"{case.candidate} has held all of the traffic, and serves from now on"
+    return (
+        Stage.LOADING,
+        aim_percent,
+        done if current_percent == WHOLE_PERCENT else f"the next step sends {aim_percent} %",
+    )
 
 
 def _step_at(case: Case) -> ReleaseStep | None:
@@ -203,14 +210,34 @@ def _fallback(case: Case) -> str:
 
 
 def _weights(percent: int, case: Case) -> Mapping[str, int]:
-    """The candidate's share and the fallback's rest; unchanged where the candidate's does not move."""
+    """The candidate's share, and the rest; unchanged where nothing has to move.
+
+    The fallback takes of the rest what its ready replicas carry, the others keep what is left of it, as far as they
+    are ready. What nobody carries goes to the fallback: its owner has no replica at all.
+    """
     if percent == case.current_percent and not _any_unready_weight(case):
         return dict(case.weights)
     weights = dict.fromkeys(case.capacity, 0)
     weights[case.candidate] = percent
-    if percent < WHOLE_PERCENT:
-        weights[_fallback(case)] = WHOLE_PERCENT - percent
+    if percent == WHOLE_PERCENT:
+        return weights
+    fallback, left_percent = _fallback(case), WHOLE_PERCENT - percent
+    others = sorted(version for version in case.capacity if version not in {case.candidate, fallback})
+    for version in (fallback, *others):
+        weights[version] = min(left_percent, _bearable(version, fallback, case))
+        left_percent -= weights[version]
+    weights[fallback] += left_percent
     return weights
+
+
+def _bearable(version: str, fallback: str, case: Case) -> int:
+    """The weight that a version besides the candidate may have: no new one but for the fallback, none unready."""
+    capacity, current_percent = case.capacity[version], case.weights.get(version, 0)
+    if capacity.ready == 0:
+        return 0
+    if version != fallback or isinstance(capacity.carries_percent, Missing):
+        return current_percent
+    return max(current_percent, capacity.carries_percent)
 
 
 def _any_unready_weight(case: Case) -> bool:
@@ -219,13 +246,14 @@ def _any_unready_weight(case: Case) -> bool:
     return unready and any(each.ready > 0 for each in case.capacity.values())
 
 
-def _shares(stage: Stage, aim_percent: int, case: Case) -> Mapping[str, int]:
+def _shares(stage: Stage, aim_percent: int, weights: Mapping[str, int], case: Case) -> Mapping[str, int]:
     """The traffic that each version must have capacity for.
 
     The candidate prepares for its aim, and for the step after it once the hold left is no longer than a start takes.
-    The stable version stays able to take everything back until the release is done; what has traffic keeps its own.
+    The stable version stays able to take everything back until the release is done; what has traffic keeps its own,
+    and so does what is given some now.
     """
-    shares = {version: case.weights.get(version, 0) for version in case.capacity}
+    shares = {version: max(case.weights.get(version, 0), weights.get(version, 0)) for version in case.capacity}
     shares[case.candidate] = max(shares[case.candidate], aim_percent, _prepared_percent(stage, case))
     if stage is not Stage.SETTLED:
         shares[case.memory.stable] = WHOLE_PERCENT
@@ -247,37 +275,84 @@ def _is_done(stage: Stage, case: Case) -> bool:
 
 def _retreat_why(case: Case) -> str:
     ready = case.capacity[case.candidate].ready
-    return f"{ready} ready replicas of {case.candidate} no longer carry {case.current_percent} %"
+    verb = "carries" if ready == 1 else "carry"
+    return f"{_ready_replicas(ready)} of {case.candidate} no longer {verb} {case.current_percent} %"
 
 
 def _loading_why(aim_percent: int, case: Case) -> str:
     capacity = case.capacity[case.candidate]
     if isinstance(capacity.carries_percent, Missing):
         return f"{aim_percent} % wait: {capacity.carries_percent.why}"
+    verb = "carries" if capacity.ready == 1 else "carry"
     return (
-        f"{aim_percent} % wait for capacity: {capacity.ready} ready replicas of {case.candidate} carry "
+        f"{aim_percent} % wait for capacity: {_ready_replicas(capacity.ready)} of {case.candidate} {verb} "
         f"{capacity.carries_percent} %"
     )
 
 
-def ceilings(need: int | Missing, case: Case, shift: Shift, requested: Mapping[str, int], most: int) -> dict[str, int]:
+def _ready_replicas(count: int) -> str:
+    return "1 ready replica" if count == 1 else f"{count} ready replicas"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """The traffic that a version has or is given now, and the traffic that it must have capacity for."""
+
+    traffic_percent: int
+    share_percent: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What a version has of one role, and would have: asked for now, needed by its traffic, and at the very most."""
+
+    requested: int
+    needed: int
+    most: int
+
+
+def claim(need: int | Missing, share: Share, requested: int, least: int, most: int) -> Claim:
+    """What a version claims of one role, which bounds and warm pool make have ``least``.
+
+    Of an unknown need it is what the version has. A need of ``most`` or more cannot be met, and is rounded down, so
+    that the parts of it do not add up to more.
+    """
+    if isinstance(need, Missing):
+        return Claim(requested=requested, needed=requested, most=max(requested, least))
+    needed = _carriers(need, share.traffic_percent)
+    if need >= most:
+        needed = max(min(1, needed), most * share.traffic_percent // WHOLE_PERCENT)
+    return Claim(requested=requested, needed=needed, most=max(requested, _carriers(need, share.share_percent), least))
+
+
+def share_of(version: str, case: Case, shift: Shift) -> Share:
+    """The traffic of ``version``: what it has or is given now, and what it must have capacity for."""
+    traffic_percent = max(case.weights.get(version, 0), shift.weights.get(version, 0))
+    return Share(traffic_percent=traffic_percent, share_percent=shift.shares[version])
+
+
+def ceilings(claims: Mapping[str, Claim], case: Case, most: int) -> dict[str, int]:
     """The most that each version may have of one role, so that all together stay within ``most``.
 
-    The candidate gets what the others leave. A version that stands in its way gives up what it holds for a rollback,
-    never what its traffic needs: of a need of 8 with half the traffic moved, the stable one may go down to 4.
-    ``requested`` is what each version is asked to have now. Where the need cannot be told, nobody gives up anything.
+    Nobody gives up what its traffic needs. Of what is left, that need is served first, then the candidate's whole
+    claim, and last what the stable version holds for a rollback: of a need of 8 with half the traffic moved and a
+    most of 12, the stable one goes down to 4. A growth waits until those who give way have done so.
     """
-    room: dict[str, int] = {}
-    for version, count in requested.items():
-        others = sum(requested.values()) - count
-        if isinstance(need, Missing):
-            room[version] = max(count, most - others)
-            continue
-        if version != case.candidate:
-            others = max(_carriers(need, shift.shares[case.candidate]), requested.get(case.candidate, 0))
-        traffic_percent = max(case.weights.get(version, 0), shift.weights.get(version, 0))
-        room[version] = max(_carriers(need, traffic_percent), most - others)
-    return {version: min(most, count) for version, count in room.items()}
+    turn = sorted(claims, key=lambda version: (version == case.memory.stable, version != case.candidate, version))
+    room = {version: min(most, each.requested, each.needed) for version, each in claims.items()}
+    _hand_out(most - sum(room.values()), turn, room, {version: each.needed for version, each in claims.items()})
+    _hand_out(most - sum(room.values()), turn, room, {version: each.most for version, each in claims.items()})
+    now = {version: min(room[version], each.requested) for version, each in claims.items()}
+    _hand_out(most - sum(each.requested for each in claims.values()), turn, now, room)
+    return now
+
+
+def _hand_out(left: int, turn: Sequence[str], room: dict[str, int], wanted: Mapping[str, int]) -> None:
+    """Raise ``room`` towards what is ``wanted``, in turn, by no more than is ``left`` in all."""
+    for version in turn:
+        given = max(0, min(left, wanted[version] - room[version]))
+        room[version] += given
+        left -= given
 
 
 def _carriers(need: int, percent: int) -> int:

@@ -20,10 +20,10 @@ SAFE_KV_USAGE: Final = 0.7
 def replicas_needed(demand: Demand) -> Ruling:
     """The replicas of one role, over all versions, that carry ``demand`` at a safe level; at least one.
 
-    Waiting requests will want as much KV cache as the running ones use on average.
+    Waiting requests will want as much KV cache as the running ones use on average; less than one is no average.
     """
     in_flight = demand.running + demand.waiting
-    kv_replicas = demand.kv_replicas * (in_flight / demand.running if demand.running > 0.0 else 1.0)
+    kv_replicas = demand.kv_replicas * (in_flight / demand.running if demand.running >= 1.0 else 1.0)
     by_requests = in_flight / SAFE_REQUESTS
     by_kv = kv_replicas / SAFE_KV_USAGE
     needed = max(1, ceil(max(by_requests, by_kv)))
@@ -58,7 +58,7 @@ def wish_of(need: Ruling | Missing, share_percent: int, fleet: Fleet) -> Ruling:
     if share_percent < WHOLE_PERCENT:
         because += f", for {share_percent} % of the traffic"
     if kept and wanted < fleet.requested:
-        because += f"; {ready} ready and {starting} starting will carry it"
+        because += f"; of the {fleet.requested} asked for, {ready} {_are(ready)} ready, so none may go"
     return Ruling(
         rule="wish",
         before=fleet.requested,
@@ -70,3 +70,7 @@ def wish_of(need: Ruling | Missing, share_percent: int, fleet: Fleet) -> Ruling:
 
 def _replicas(count: int) -> str:
     return "replica" if count == 1 else "replicas"
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
