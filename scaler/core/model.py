@@ -63,7 +63,9 @@ STARTING: Final = frozenset({Phase.WAITING, Phase.PULLING, Phase.INITIALISING, P
 class Load:
     """What the engine of one replica said of its work at ``at_s``, the time of the sample, not of the query.
 
-    ``running`` and ``waiting`` are requests, ``kv_usage`` is the used share (0 to 1) of the KV cache.
+    ``running`` and ``waiting`` are requests, ``kv_usage`` is the used share (0 to 1) of the KV cache. ``running`` and
+    ``kv_usage`` are means over the minute before ``at_s``, since a point in time swings by half; ``waiting`` is the
+    last sample.
     """
 
     at_s: float

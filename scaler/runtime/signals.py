@@ -1,0 +1,39 @@
+"""What a tick asks of the engines of every policy, and what they answered: the seam between pods and metrics."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from scaler.api.v1alpha1 import Signals
+from scaler.core.model import Load, Missing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One policy's question. ``pods`` are the names of its ready pods, in ``namespace``, which all should answer.
+
+    ``percentile`` is that of the time-to-first-token objective, 95 where the policy has none.
+    """
+
+    policy: str
+    namespace: str
+    signals: Signals
+    pods: tuple[str, ...]
+    percentile: float = 95.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """What was read for one policy: the load of every pod that was asked for, and what the model says as a whole."""
+
+    loads: Mapping[str, Load | Missing]
+    ttft_s: float | Missing
+    gateway_waiting: float | Missing
+
+
+class SignalSource(Protocol):
+    """Reads the signals of all policies together."""
+
+    async def read(self, asked: Sequence[Asked], at_s: float) -> Mapping[str, Answered]:
+        """An answer for every policy asked for, by its name; what cannot be read is Missing in it, never an error."""
+        ...
