@@ -93,8 +93,9 @@ def _resolved(schema: Schema, defs: dict[str, Schema]) -> Schema:
     for reference in _referred(schema, defs):
         plain |= _resolved(reference, defs)
     plain |= {key: value for key, value in schema.items() if key not in NOT_STRUCTURAL}
-    for name in BOUNDS.keys() & schema.keys():
-        plain |= {BOUNDS[name]: plain[name], name: True}  # a number in JSON schema, a flag here
+    for name, bound in BOUNDS.items():
+        if name in schema:
+            plain |= {bound: schema[name], name: True}  # a number in JSON schema, a flag here
     if plain.get("default", ...) is None:
         del plain["default"]
     if "properties" in schema:

@@ -7,13 +7,13 @@ default is defaulted here too, and what it would refuse is refused here, in plai
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path as FilePath
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from scaler.api.faults import Fault, dotted, sentence, shown
-from scaler.api.rules import UNJUDGED, Path, Spec
+from scaler.api.rules import UNJUDGED, Path, Spec, parts
 from scaler.api.tree import MAX_BYTES, REFUSED, Flaw, Tree, UnreadableError, trees
 from scaler.api.v1alpha1 import API_VERSION, KIND, ScalingPolicy
 
@@ -128,15 +128,12 @@ def _judged(value: object) -> ScalingPolicy | tuple[Flaw, ...]:
     """The policy that a tree is, or all that is wrong with it."""
     if (stranger := tuple(_strange(value))) or value is REFUSED:
         return stranger
-    errors = _errors(value, UNJUDGED)
-    unknown = [error for error in errors if error["type"] == "extra_forbidden"]
-    known = _without(value, {error["loc"] for error in unknown})
-    # A rule is judged where the fields around it are sound: everywhere, if there were only unknown ones to remove.
-    if len(unknown) < len(errors):
-        return tuple(_flaws(unknown)) + tuple(_flaws(_errors(known, None)))
-    policy = _validated(known, UNJUDGED)
-    flaws = (*_flaws(unknown), *_breaches(policy, ()))
-    return flaws or policy
+    errors = _errors(value)
+    # Without the unknown fields, the rules around them can be judged all the same.
+    known = _without(value, {error["loc"] for error in errors if error["type"] == "extra_forbidden"})
+    flaws = (*_flaws(errors), *_broken_rules(ScalingPolicy, known, ()))
+    # An error without a flaw is one in a value that was refused, and told of, before.
+    return flaws if flaws or errors else _validated(ScalingPolicy, known)
 
 
 def _strange(value: object) -> Iterator[Flaw]:
@@ -146,28 +143,33 @@ def _strange(value: object) -> Iterator[Flaw]:
     if not isinstance(value, dict):
         yield Flaw(at=(), value=value, message="must be a mapping (field: value)")
         return
-    for field, expected in (("apiVersion", API_VERSION), ("kind", KIND)):
+    for field, expected in (("kind", KIND), ("apiVersion", API_VERSION)):
         found = value.get(field)
-        if found is None:
-            yield Flaw(at=(field,), value=None, message=f"is required, and must be {expected}")
-        elif found is not REFUSED and found != expected:
-            remedy = "" if field == "apiVersion" else ": keep other kinds in files of their own"
-            yield Flaw(at=(field,), value=found, message=f"must be {expected}{remedy}")
+        if found == expected or found is REFUSED:
+            continue
+        is_kind = field == "kind" and found is not None
+        wanted = f"must be {expected}: keep other kinds in files of their own" if is_kind else f"must be {expected}"
+        yield Flaw(at=(field,), value=found, message=f"is required, and {wanted}" if found is None else wanted)
+        if is_kind:
+            return
 
 
-def _validated(value: object, context: str | None) -> ScalingPolicy:
-    return ScalingPolicy.model_validate(value, by_name=False, context=context)
+M = TypeVar("M", bound=BaseModel)
 
 
-def _errors(value: object, context: str | None) -> list[ErrorDetails]:
+def _validated(model: type[M], value: object) -> M:
+    return model.model_validate(value, by_name=False, context=UNJUDGED)
+
+
+def _errors(value: object) -> list[ErrorDetails]:
     try:
-        _validated(value, context)
+        _validated(ScalingPolicy, value)
     except ValidationError as error:
         return error.errors(include_url=False)
     return []
 
 
-def _without(value: object, paths: set[tuple[int | str, ...]], at: tuple[int | str, ...] = ()) -> Any:
+def _without(value: object, paths: set[Path], at: Path = ()) -> Any:
     """A copy of a tree without what is found at ``paths``."""
     if isinstance(value, dict):
         return {key: _without(part, paths, (*at, key)) for key, part in value.items() if (*at, key) not in paths}
@@ -178,24 +180,36 @@ def _without(value: object, paths: set[tuple[int | str, ...]], at: tuple[int | s
 
 def _flaws(errors: Iterable[ErrorDetails]) -> Iterator[Flaw]:
     for error in errors:
-        at: Path = error["loc"]
-        if error["type"] == "rule":
-            for breach in error["ctx"]["breaches"]:
-                yield Flaw(at=(*at, *breach.at), value=breach.value, message=breach.said(dotted(at)))
-        elif error["input"] is not REFUSED:
+        # Pydantic counts sound entries only: a list of one bad entry is not short of entries.
+        is_short = error["type"] == "too_short" and len(error["input"]) < error["ctx"]["min_length"]
+        if error["input"] is not REFUSED and (is_short or error["type"] != "too_short"):
             value = None if error["type"] == "missing" else error["input"]
-            yield Flaw(at=at, value=value, message=sentence(error))
+            yield Flaw(at=error["loc"], value=value, message=sentence(error))
+
+
+def _broken_rules(model: type[BaseModel], value: object, at: Path) -> Iterator[Flaw]:
+    """What breaks the rules in a tree, wherever all that a rule may look at is sound."""
+    try:
+        sound = _validated(model, value)
+    except ValidationError:
+        for name, part in parts(model).items():
+            inner = value.get(name) if isinstance(value, dict) else None
+            for place, entry in _entries(inner, (*at, name)):
+                yield from _broken_rules(part, entry, place)
+    else:
+        yield from _breaches(sound, at)
 
 
 def _breaches(model: BaseModel, at: Path) -> Iterator[Flaw]:
     """The broken rules of a model and of all models in it."""
-    if isinstance(model, Spec):
-        for breach in model.breaches():
-            yield Flaw(at=(*at, *breach.at), value=breach.value, message=breach.said(dotted(at)))
+    for breach in model.breaches() if isinstance(model, Spec) else ():
+        yield Flaw(at=(*at, *breach.at), value=breach.value, message=breach.said(dotted(at)))
     for name, field in type(model).model_fields.items():
-        here: Path = (*at, str(field.alias))
-        value = getattr(model, name)
-        parts = [((*here, index), part) for index, part in enumerate(value)] if isinstance(value, tuple) else []
-        for place, part in parts or [(here, value)]:
-            if isinstance(part, BaseModel):
-                yield from _breaches(part, place)
+        for place, entry in _entries(getattr(model, name), (*at, str(field.alias))):
+            if isinstance(entry, BaseModel):
+                yield from _breaches(entry, place)
+
+
+def _entries(value: object, at: Path) -> list[tuple[Path, object]]:
+    """Each entry of a list with its place; what is no list is its own only entry."""
+    return [((*at, i), entry) for i, entry in enumerate(value)] if isinstance(value, list | tuple) else [(at, value)]

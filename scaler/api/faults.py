@@ -5,13 +5,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from scaler.api.fields import PATTERN_SAYS
-from scaler.api.rules import Path
+from scaler.api.rules import Path, parts
 from scaler.api.v1alpha1 import ScalingPolicy
 
 MAX_SHOWN: Final = 40
@@ -99,13 +99,16 @@ SENTENCES: Final[Mapping[str, Callable[[Limits], str]]] = {
 }
 """The sentence for each kind of error that these models can give, from the limits that pydantic names."""
 
+NOT_TEXT: Final = frozenset({"int_type", "float_type", "bool_type"})
+
 
 def sentence(error: ErrorDetails) -> str:
     """What is wrong, and what the limit is."""
     if error["type"] == "extra_forbidden":
         return _unknown(str(error["loc"][-1]), _fields_at(error["loc"][:-1]))
-    say = SENTENCES.get(error["type"])
-    return say(error.get("ctx", {})) if say else f"is not right: {_printable(error['msg'])}"
+    text = SENTENCES[error["type"]](error.get("ctx", {}))
+    is_quoted = error["type"] in NOT_TEXT and isinstance(error["input"], str)
+    return f"{text}, not text" if is_quoted else text
 
 
 def _number(limit: float) -> str:
@@ -134,21 +137,8 @@ def _unknown(name: str, fields: Iterable[str]) -> str:
     return f"is not a field here: there are {', '.join(known)}"
 
 
-def _fields_at(at: tuple[int | str, ...]) -> list[str]:
-    """The names on the wire of the fields of the model at ``at``."""
-    model: type[BaseModel] = ScalingPolicy
+def _fields_at(at: Path, model: type[BaseModel] = ScalingPolicy) -> list[str]:
+    """The names on the wire of the fields of what is at ``at`` in ``model``."""
     for part in at:
-        if isinstance(part, str):
-            by_alias = {field.alias: field.annotation for field in model.model_fields.values()}
-            model = _model_in(by_alias[part]) or model
+        model = model if isinstance(part, int) else parts(model)[part]
     return [str(field.alias) for field in model.model_fields.values()]
-
-
-def _model_in(annotation: object) -> type[BaseModel] | None:
-    """The one model in a type such as ``tuple[Target, ...] | None``."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for part in get_args(annotation):
-        if model := _model_in(part):
-            return model
-    return None

@@ -6,7 +6,7 @@ or to repair a document; it only says what is wrong where.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Final, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationInfo, model_validator
 from pydantic.alias_generators import to_camel
@@ -119,3 +119,16 @@ class Spec(BaseModel):
             text = "; ".join(f"{'.'.join(map(str, breach.at))}: {breach.said('')}" for breach in breaches)
             raise PydanticCustomError("rule", "{text}", {"text": text, "breaches": breaches})
         return self
+
+
+def parts(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
+    """The models that a model's fields hold, one or a list of them, by the fields' names on the wire."""
+    held = {str(field.alias): _model_in(field.annotation) for field in model.model_fields.values()}
+    return {name: part for name, part in held.items() if part is not None}
+
+
+def _model_in(annotation: object) -> type[BaseModel] | None:
+    """The one model in a type such as ``tuple[Target, ...] | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)
