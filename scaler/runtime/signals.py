@@ -24,11 +24,16 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """What was read for one policy: the load of every pod that was asked for, and what the model says as a whole."""
+    """What was read for one policy: the load of every pod that was asked for, and what the model says as a whole.
+
+    ``own_replicas`` is the work in hand in replicas, by the queries of an engine Custom (demand over capacity); it is
+    None for the engines that are known, whose work the loads tell.
+    """
 
     loads: Mapping[str, Load | Missing]
     ttft_s: float | Missing
     gateway_waiting: float | Missing
+    own_replicas: float | Missing | None = None
 
 
 class SignalSource(Protocol):
