@@ -4,7 +4,8 @@ A running sequence gains one token a step, so between events a replica's future 
 form of k, and a sequence whose prefill ends in step S has its g-th token in step S + g - 1. Events are therefore the
 end of a sequence and the begin and end of a step that takes prompt tokens. Ends at an instant come before arrivals at
 it, and steps begin after them. The first token of a request comes with the end of the step that takes the last of its
-prompt. Admission reserves prompt and output, so nothing is ever preempted (a real engine would preempt instead).
+prompt. Admission knows how long each answer will be and takes a request only when the KV cache will hold all to their
+ends, so nothing is ever preempted (a real engine admits on hope and preempts).
 """
 
 import math
@@ -43,39 +44,17 @@ REQUEST_BITS: Final = 31
 REQUEST_MASK: Final = (1 << REQUEST_BITS) - 1
 
 
-# --- The heap of finish steps: finish step in the high bits, request in the low ones -----------------------------
+# --- The running sequences, the first to finish last: finish step in the high bits, request in the low ones ----------
 
 
 @compiled
-def push(heap: list[int], size: int, key: int) -> None:
-    """Put ``key`` into the binary heap that fills the first ``size`` places."""
+def insert(finish: list[int], size: int, key: int) -> None:
+    """Put ``key`` into the ``size`` keys, which fall. Few are moved at a time: at most max_seqs, mostly some dozens."""
     place = size
-    while place > 0:
-        above = (place - 1) >> 1
-        if heap[above] <= key:
-            break
-        heap[place] = heap[above]
-        place = above
-    heap[place] = key
-
-
-@compiled
-def pop(heap: list[int], size: int) -> None:
-    """Take the smallest key out of the heap of ``size`` keys."""
-    last = heap[size - 1]
-    end = size - 1
-    place = 0
-    while True:
-        below = 2 * place + 1
-        if below >= end:
-            break
-        if below + 1 < end and heap[below + 1] < heap[below]:
-            below += 1
-        if last <= heap[below]:
-            break
-        heap[place] = heap[below]
-        place = below
-    heap[place] = last
+    while place > 0 and finish[place - 1] < key:
+        finish[place] = finish[place - 1]
+        place -= 1
+    finish[place] = key
 
 
 # --- Decode steps ------------------------------------------------------------------------------------------------
@@ -128,16 +107,15 @@ def decode(replica: Replica, steps: int) -> None:
 @compiled
 def steps_to_finish(replica: Replica) -> int:
     """The decode steps until the first of the running sequences has its last token."""
-    return (replica.finish[0] >> REQUEST_BITS) - replica.step
+    return (replica.finish[replica.running - 1] >> REQUEST_BITS) - replica.step
 
 
 @compiled
 def finish_due(requests: Sequence[Request], replica: Replica) -> None:
     """Let go the sequences that had their last token in the step that has just ended."""
     while replica.running > 0 and steps_to_finish(replica) <= 0:
-        request = requests[replica.finish[0] & REQUEST_MASK]
-        pop(replica.finish, replica.running)
         replica.running -= 1
+        request = requests[replica.finish[replica.running] & REQUEST_MASK]
         replica.kv_tokens -= request.prompt_tokens + request.output_tokens - 1
         replica.reserved_tokens -= request.prompt_tokens + request.output_tokens
         replica.finished += 1
@@ -149,11 +127,36 @@ def finish_due(requests: Sequence[Request], replica: Replica) -> None:
 
 
 @compiled
-def fits(replica: Replica, request: Request, admitted: int) -> bool:
-    """Whether ``request`` may be admitted beside the running sequences and ``admitted`` of the queue."""
-    need = request.prompt_tokens + request.output_tokens
-    has_seat = replica.running + admitted < replica.max_seqs
-    return has_seat and replica.reserved_tokens + need <= replica.kv_limit_tokens
+def peak_kv_tokens(requests: Sequence[Request], replica: Replica) -> int:
+    """The most tokens that the running sequences will have resident at any time from now on.
+
+    With f the step in which a sequence of n tokens finishes, it has n - 1 - f + s of them at step s. Their sum rises
+    until the next one finishes, so the peak is at one of the finishes.
+    """
+    peak = replica.kv_tokens
+    rest = replica.kv_tokens - replica.running * replica.step  # the sum of n - 1 - f
+    for left in range(replica.running, 0, -1):
+        key = replica.finish[left - 1]
+        step = key >> REQUEST_BITS
+        peak = max(peak, rest + left * step)
+        request = requests[key & REQUEST_MASK]
+        rest -= request.prompt_tokens + request.output_tokens - 1 - step
+    return peak
+
+
+@compiled
+def fits(requests: Sequence[Request], replica: Replica, request: Request, admitted: int) -> bool:
+    """Whether ``request`` may be admitted beside the running sequences and ``admitted`` of the queue.
+
+    It may when the KV cache will hold them all until each has its last token; whoever is not running yet counts in
+    full. The peak is worked out only where the plain sum of all tokens, which is never lower, does not fit.
+    """
+    if replica.running + admitted >= replica.max_seqs:
+        return False
+    room_tokens = replica.kv_limit_tokens - request.prompt_tokens - request.output_tokens
+    if replica.reserved_tokens <= room_tokens:
+        return True
+    return peak_kv_tokens(requests, replica) + replica.pending_tokens <= room_tokens
 
 
 @compiled
@@ -161,7 +164,7 @@ def can_prefill(requests: Sequence[Request], replica: Replica) -> bool:
     """Whether the next step takes prompt tokens: the head of the queue is under way or may be admitted."""
     if replica.queued == 0:
         return False
-    return replica.left_tokens > 0 or fits(replica, requests[replica.head], 0)
+    return replica.left_tokens > 0 or fits(requests, replica, requests[replica.head], 0)
 
 
 @compiled
@@ -186,10 +189,11 @@ def fill(requests: Sequence[Request], replica: Replica) -> None:
     while place != NOBODY and tokens < replica.chunk_tokens:
         request = requests[place]
         if left == 0:
-            if not fits(replica, request, done):
+            if not fits(requests, replica, request, done):
                 break
             left = request.prompt_tokens
             replica.reserved_tokens += left + request.output_tokens
+            replica.pending_tokens += left + request.output_tokens
         taken = min(left, replica.chunk_tokens - tokens)
         tokens += taken
         left -= taken
@@ -235,9 +239,10 @@ def seat(requests: Sequence[Request], replica: Replica) -> None:
     request.first_ps = replica.boundary_ps
     replica.ttft[bucket(request.first_ps - request.arrival_ps)] += 1
     last_step = replica.step + request.output_tokens - 1
-    push(replica.finish, replica.running, (last_step << REQUEST_BITS) | place)
+    insert(replica.finish, replica.running, (last_step << REQUEST_BITS) | place)
     replica.running += 1
     replica.kv_tokens += request.prompt_tokens
+    replica.pending_tokens -= request.prompt_tokens + request.output_tokens
 
 
 @compiled
@@ -302,7 +307,7 @@ def place(world: World, replica: Replica, number: int, at_ps: int) -> None:
         replica.boundary_ps = at_ps
         replica.mode = STARTING
         replica.next_ps = at_ps + 1
-    elif replica.mode == DECODING and replica.queued == 1 and fits(replica, request, 0):
+    elif replica.mode == DECODING and replica.queued == 1 and fits(world.requests, replica, request, 0):
         interrupt(replica, at_ps)
 
 
@@ -408,6 +413,7 @@ def clear(replica: Replica) -> None:
     replica.queued = 0
     replica.kv_tokens = 0
     replica.reserved_tokens = 0
+    replica.pending_tokens = 0
     replica.left_tokens = 0
     replica.held_tokens = 0
     replica.flight_tokens = 0

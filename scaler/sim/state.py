@@ -75,6 +75,7 @@ class Replica(Protocol):
     step: int
     kv_tokens: int  # resident tokens of the running
     reserved_tokens: int  # prompt and output of all that are admitted
+    pending_tokens: int  # the same of those admitted that are not running yet
     head: int  # of the queue; a request leaves it with its first token
     tail: int
     left_tokens: int  # of the head's prompt, when a step took a part of it; else 0
@@ -98,7 +99,7 @@ class Replica(Protocol):
     steps: int
     busy_ps: int
     ttft: list[int]  # first tokens by bucket, not cumulated
-    finish: list[int]  # a heap of finish step and request, packed
+    finish: list[int]  # finish step and request of each of the running, packed, falling
 
 
 class Gate(Protocol):
