@@ -11,7 +11,7 @@ from scaler.cli import app
 def main() -> None:
     """Run the command line. Exit 0: done; 1: it is not as it should be; 2: a mistake in what was asked; 130: Ctrl-C."""
     try:
-        code = app(standalone_mode=False)
+        code = app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
     except TyperException as error:
         line = " ".join(error.format_message().split())
         print(f"forebay: {line}", file=sys.stderr)  # noqa: T201 - the one line that a mistake gets

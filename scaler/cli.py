@@ -14,7 +14,6 @@ from scaler.wiring import UserError
 
 app = typer.Typer(
     help="Autoscaler and release controller for language models on Kubernetes.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

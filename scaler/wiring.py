@@ -20,6 +20,9 @@ from scaler.runtime.retelling import differences, in_force
 DEMO_FOLDER: Final = Path("forebay-demo")
 JOURNAL_FILE: Final = "decisions.jsonl"
 
+RUNS_FROM_ZERO_S: Final = 86_400.0 * 365
+"""No clock of a cluster says 1970; a time within that year counts from the start of an emulated run."""
+
 
 class UserError(Exception):
     """What was asked cannot be done; the text names the thing, the limit and what to do."""
@@ -51,8 +54,7 @@ class Verdict:
 def explained(policy: str, at: str | None, journal: Path) -> str:
     """The decision on ``policy`` that was in force at ``at``, in words. Raises UserError."""
     record = _chosen(policy, at, journal)
-    moment = datetime.fromtimestamp(record.plan.at_s, tz=UTC)
-    return explain(record.plan, record.observation, moment.isoformat(sep=" ", timespec="seconds"))
+    return explain(record.plan, record.observation, told_time(record.plan.at_s))
 
 
 def replayed(policy: str, at: str | None, journal: Path) -> Verdict:
@@ -62,11 +64,17 @@ def replayed(policy: str, at: str | None, journal: Path) -> Verdict:
     if not otherwise:
         return Verdict(agrees=True, text=f"{len(records)} of {len(records)} decisions come out the same again")
     record, parts = otherwise[0]
-    moment = datetime.fromtimestamp(record.plan.at_s, tz=UTC).isoformat()
-    text = (
-        f"{len(otherwise)} of {len(records)} decisions come out otherwise; the first at {moment}, in {', '.join(parts)}"
-    )
+    first = f"the first at {told_time(record.plan.at_s)}, in {', '.join(parts)}"
+    text = f"{len(otherwise)} of {len(records)} decisions come out otherwise; {first}"
     return Verdict(agrees=False, text=text)
+
+
+def told_time(at_s: float) -> str:
+    """A decision's time for people: UTC, or how far into the run where the run counts from zero, as the demo does."""
+    moment = datetime.fromtimestamp(at_s, tz=UTC)
+    if at_s < RUNS_FROM_ZERO_S:
+        return f"{moment:%H:%M:%S} of the run"
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _chosen(policy: str, at: str | None, journal: Path) -> Record:

@@ -50,7 +50,9 @@ def _times(moments: Sequence[Moment]) -> list[datetime]:
 def _draw_demand(figure: go.Figure, moments: Sequence[Moment]) -> None:
     for name in ("running", "waiting"):
         values = [getattr(moment, name) for moment in moments]
-        area = go.Scatter(x=_times(moments), y=values, name=name, stackgroup="demand", line_color=COLORS[name])
+        # Areas without a line: that of a state with nothing in it would be drawn over the one below.
+        look = {"line": {"width": 0}, "fillcolor": COLORS[name]}
+        area = go.Scatter(x=_times(moments), y=values, name=name, mode="lines", stackgroup="demand", **look)
         figure.add_trace(area, row=1, col=1)
     unknown = [moment for moment in moments if not moment.is_known]
     marks = go.Scatter(
@@ -68,9 +70,8 @@ def _draw_replicas(figure: go.Figure, moments: Sequence[Moment]) -> None:
     times = _times(moments)
     for name, words in (("ready", "ready"), ("starting", "starting"), ("stuck", "without room")):
         values = [getattr(moment, name) for moment in moments]
-        area = go.Scatter(
-            x=times, y=values, name=words, stackgroup="replicas", line={"shape": "hv", "color": COLORS[name]}
-        )
+        look = {"line": {"shape": "hv", "width": 0}, "fillcolor": COLORS[name]}
+        area = go.Scatter(x=times, y=values, name=words, mode="lines", stackgroup="replicas", **look)
         figure.add_trace(area, row=2, col=1)
     targets = [moment.target for moment in moments]
     line = go.Scatter(x=times, y=targets, name="target", line={"shape": "hv", "color": COLORS["target"], "dash": "dot"})
