@@ -106,7 +106,6 @@ def compile_into(part: Path, binary: Binary, go: str, news: Callable[[], None]) 
     """Run the compiler; it is nice, for whoever builds has often something else to do on the machine."""
     command, *arguments = build_arguments(binary)
     log = part.with_suffix(".log")
-    log.unlink(missing_ok=True)
     compiler = Child(
         ["nice", "-n", "19", go, command, "-o", str(part), *arguments],
         log,
@@ -116,10 +115,11 @@ def compile_into(part: Path, binary: Binary, go: str, news: Callable[[], None]) 
     try:
         while (exit_code := compiler.wait(NEWS_EVERY_S)) is None:
             news()
+        if exit_code != 0:
+            raise BuildError(f"{binary.name}: {compiler.tail()}")
     finally:
         compiler.kill()
-    if exit_code != 0:
-        raise BuildError(f"{binary.name}: {compiler.tail()}")
+        log.unlink()
 
 
 def main() -> int:

@@ -79,7 +79,7 @@ class Rest:
         """The decoded answer to one request; `RefusedError` where it is a no."""
         content = None if body is None else json.dumps(body)
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": content_type}
-        connection = http.client.HTTPSConnection(self.host, self.port, timeout=10, context=self._trust)
+        connection = http.client.HTTPSConnection(self.host, self.port, timeout=30, context=self._trust)
         try:
             connection.request(method, path, content, headers)
             response = connection.getresponse()
