@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from scaler.core.decide import decide
 from scaler.core.model import (
     Behavior,
     Fleet,
@@ -13,6 +14,7 @@ from scaler.core.model import (
     Memory,
     Missing,
     Observation,
+    Plan,
     Policy,
     Release,
     ReleaseStep,
@@ -94,6 +96,14 @@ def world(observation: Observation, at_s: float = START_S) -> Snapshot:
     return Snapshot(at_s=at_s, models={NAME: observation})
 
 
+def plan_of(
+    observation: Observation, policy: Policy | None = None, memory: Memory | None = None, at_s: float = START_S
+) -> Plan:
+    """What one tick decides for one policy."""
+    (plan,) = decide(world(observation, at_s), {} if memory is None else {NAME: memory}, [policy or one_version()])
+    return plan
+
+
 BEHAVIOR = Behavior(
     hold_s=None, shrink_step_percent=25, shrink_period_s=60.0, grow_step=None, grow_period_s=60.0, flaps_per_hour=2
 )
@@ -130,6 +140,9 @@ def policy(
         stale_after_s=90.0,
     )
     return replace(plain, **rest)  # type: ignore[arg-type]  # the rest is named by the test
+
+
+one_version = policy  # for builders that take an argument of that name
 
 
 def releasing(*steps: tuple[int, float], to: str = "v2", has_analysis: bool = False, **rest: object) -> Policy:

@@ -1,0 +1,186 @@
+"""The work before a role: known when every ready replica has told it, lately and sensibly, and otherwise missing."""
+
+from dataclasses import replace
+from math import inf, nan
+
+import pytest
+
+from scaler.core.demand import demand_of, unheard
+from scaler.core.model import NO_PICKER, Demand, Missing, Observation, Replica, Role
+from tests.builders import START_S, fleet, load, lost, policy, ready, seen, serving, starting
+
+SILENT = Missing(why="connection refused")
+
+
+def demand(observation: Observation) -> Demand | Missing:
+    return demand_of(Role.SERVE, observation, policy(), START_S)
+
+
+def why(*replicas: Replica) -> str:
+    """What is missing when these replicas are all of version v1."""
+    missing = demand(seen(fleet(*replicas)))
+    assert isinstance(missing, Missing)
+    return missing.why
+
+
+# --- What is known -----------------------------------------------------------------------------------------------
+
+
+def test_the_work_of_all_ready_replicas_is_added_up_as_of_the_oldest_sample() -> None:
+    first = ready("a", load=load(running=3.0, waiting=1.0, kv_usage=0.25, at_s=START_S - 40.0))
+    second = ready("b", load=load(running=4.0, waiting=0.0, kv_usage=0.5, at_s=START_S - 10.0))
+
+    known = demand(seen(fleet(first, second)))
+
+    assert known == Demand(at_s=START_S - 40.0, running=7.0, waiting=1.0, kv_replicas=0.75)
+
+
+def test_the_work_of_all_versions_is_one_demand() -> None:
+    known = demand(seen({"v1": fleet(*serving(2, running=3)), "v2": fleet(*serving(1, running=5))}))
+
+    assert known == Demand(at_s=START_S, running=11.0, waiting=0.0, kv_replicas=0.0)
+
+
+def test_another_role_is_another_demand() -> None:
+    observation = seen(fleet(*serving(2, running=3)))
+
+    assert demand_of(Role.DECODE, observation, policy(), START_S) == Missing(
+        why="no replica is ready, so nobody can say how much work there is"
+    )
+
+
+def test_what_waits_at_the_gateway_is_work() -> None:
+    known = demand(replace(seen(fleet(*serving(2, waiting=1))), gateway_waiting=30.0))
+
+    assert isinstance(known, Demand)
+    assert known.waiting == 32.0
+
+
+def test_a_policy_without_an_endpoint_picker_lacks_nothing() -> None:
+    observation = seen(fleet(*serving(1, waiting=1)))
+
+    assert observation.gateway_waiting == NO_PICKER
+    assert isinstance(demand(observation), Demand)
+
+
+def test_starting_and_lost_replicas_have_no_say() -> None:
+    silent = replace(lost(), load=SILENT)
+
+    assert demand(seen(fleet(*serving(2, running=3), starting(), silent))) == demand(
+        seen(fleet(*serving(2, running=3)))
+    )
+
+
+@pytest.mark.parametrize("kv_usage", [1.0, 1.05])
+def test_a_full_cache_may_be_over_one_by_rounding(kv_usage: float) -> None:
+    assert isinstance(demand(seen(fleet(*serving(1, kv_usage=kv_usage)))), Demand)
+
+
+# --- What is missing ---------------------------------------------------------------------------------------------
+
+
+def test_one_silent_replica_hides_the_whole_demand() -> None:
+    missing = why(*serving(2, running=30), ready("mute", load=SILENT))
+
+    assert missing == "1 of 3 ready replicas of v1 cannot be read; mute: connection refused"
+
+
+def test_the_first_of_several_silent_replicas_is_named() -> None:
+    missing = why(ready("a", load=SILENT), *serving(1), ready("b", load=SILENT))
+
+    assert missing == "2 of 3 ready replicas of v1 cannot be read; a: connection refused"
+
+
+def test_a_sample_counts_until_the_last_second_of_its_time() -> None:
+    assert isinstance(demand(seen(fleet(ready(load=load(at_s=START_S - 90.0))))), Demand)
+    assert why(ready("old", load=load(at_s=START_S - 91.0))) == (
+        "1 of 1 ready replicas of v1 cannot be read; old: its last sample is 91 s old, the limit is 90 s"
+    )
+
+
+def test_a_sample_of_the_future_is_a_clock_gone_wrong() -> None:
+    assert isinstance(demand(seen(fleet(ready(load=load(at_s=START_S + 90.0))))), Demand)
+    assert why(ready("ahead", load=load(at_s=START_S + 600.0))).endswith(
+        "ahead: its last sample is 600 s ahead of the clock, the limit is 90 s"
+    )
+    assert "a: its last sample" in why(ready("a", load=load(at_s=nan)))
+
+
+@pytest.mark.parametrize("absurd", [nan, inf, -inf, -1.0, 1e9])
+@pytest.mark.parametrize("field", ["running", "waiting", "kv_usage"])
+def test_absurd_values_are_no_values(field: str, absurd: float) -> None:
+    told = replace(load(running=1.0), **{field: absurd})
+
+    assert "odd: absurd values: " in why(*serving(3), ready("odd", load=told))
+
+
+def test_an_absurd_value_is_told() -> None:
+    told = load(running=-1.0, waiting=2.0, kv_usage=0.5)
+
+    assert why(ready("odd", load=told)).endswith("odd: absurd values: -1 running, 2 waiting, KV use 0.5 of 1")
+
+
+def test_a_replica_that_has_just_become_ready_may_be_silent_for_a_minute() -> None:
+    fresh, late = ready("n", age_s=60.0, load=SILENT), ready("n", age_s=61.0, load=SILENT)
+
+    assert demand(seen(fleet(*serving(2, running=3), fresh))) == demand(seen(fleet(*serving(2, running=3))))
+    assert why(*serving(2), late) == "1 of 3 ready replicas of v1 cannot be read; n: connection refused"
+
+
+def test_nobody_ready_and_nobody_read_yet_are_told_apart() -> None:
+    assert why(starting()) == "no replica is ready, so nobody can say how much work there is"
+    assert why(ready("n", age_s=5.0, load=SILENT)) == (
+        "the ready replicas have only just become so, and none was read yet"
+    )
+
+
+def test_a_fleet_that_cannot_be_seen_hides_the_demand_of_all_versions() -> None:
+    observation = seen({"v1": fleet(*serving(2)), "v2": Missing(why="the API server is away")})
+
+    assert demand(observation) == Missing(why="the replicas of v2 are not known: the API server is away")
+
+
+def test_a_version_is_named_where_one_of_its_replicas_is_silent() -> None:
+    observation = seen({"v1": fleet(*serving(2)), "v2": fleet(ready("b", load=SILENT))})
+
+    assert demand(observation) == Missing(why="1 of 1 ready replicas of v2 cannot be read; b: connection refused")
+
+
+@pytest.mark.parametrize(
+    ("waiting", "reason"),
+    [
+        (Missing(why="it was not scraped"), "it was not scraped"),
+        (nan, "absurd value, nan waiting"),
+        (inf, "absurd value, inf waiting"),
+        (-1.0, "absurd value, -1 waiting"),
+        (1e9, "absurd value, 1e+09 waiting"),
+    ],
+)
+def test_a_gateway_that_cannot_be_read_hides_the_demand(waiting: float | Missing, reason: str) -> None:
+    """The 300 requests it held back a moment ago are still there."""
+    observation = replace(seen(fleet(*serving(2))), gateway_waiting=waiting)
+
+    assert demand(observation) == Missing(why=f"the endpoint picker's queue cannot be read: {reason}")
+
+
+# --- What a known demand does not count --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("replica", "is_unheard"),
+    [
+        (ready(), False),
+        (starting(), False),
+        (ready(age_s=30.0, load=SILENT), True),
+        (ready(age_s=30.0, load=load(running=nan)), True),
+        (lost(for_s=1800.0), True),
+        (lost(for_s=1801.0), False),
+        (replace(lost(), unready_since_s=None), True),
+        (replace(lost(), deleted_at_s=START_S), False),
+    ],
+    ids=["read", "starting", "unread", "absurd", "lost", "failed", "lost somewhen", "draining"],
+)
+def test_lost_and_unread_replicas_are_unheard(replica: Replica, *, is_unheard: bool) -> None:
+    observation = seen({"v1": fleet(*serving(2)), "v2": fleet(replica)})
+
+    assert unheard(Role.SERVE, observation, policy(), START_S) == ((replica,) if is_unheard else ())

@@ -1,0 +1,518 @@
+"""Each rule alone, at its edges; their order; and what no rule may do."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scaler.core import limits
+from scaler.core.limits import RULES, Case, Rule, least, limited, remembered, stuck_replicas
+from scaler.core.model import (
+    Behavior,
+    Fleet,
+    Loading,
+    LoadTime,
+    Policy,
+    Replica,
+    Ruling,
+    Target,
+    TargetMemory,
+    WarmWindow,
+    Wished,
+)
+from tests.builders import BEHAVIOR, START_S, fleet, key, lost, policy, ready, serving, starting, unschedulable
+
+MEASURED = LoadTime(p50_s=300.0, p90_s=400.0, samples=9)
+"""A hold of 300 s follows from it."""
+
+WATCHED = TargetMemory(key=key(), known_from_s=START_S - 7200.0)
+PLAIN = policy()
+
+
+def case(
+    requested: int = 8,
+    *,
+    asked: Policy = PLAIN,
+    fleet: Fleet | None = None,
+    memory: TargetMemory = WATCHED,
+    **rest: object,
+) -> Case:
+    """A healthy target that has been watched for two hours, is asked for 8 and has them, and has all the traffic."""
+    plain = Case(
+        policy=asked,
+        target=Target(key=key()),
+        fleet=Fleet(requested=requested, replicas=serving(requested)) if fleet is None else fleet,
+        memory=memory,
+        load_time=MEASURED,
+        at_s=START_S,
+        share_percent=100,
+        ceiling=asked.max_replicas,
+        demand_known=True,
+    )
+    return replace(plain, **rest)  # type: ignore[arg-type]  # the rest is named by the test
+
+
+def behaving(**difference: object) -> Policy:
+    return policy(behavior=replace(BEHAVIOR, **difference))  # type: ignore[arg-type]  # named by the test
+
+
+def after(rule: Rule, wish: int, seen: Case) -> int:
+    """What ``rule`` makes of ``wish``; the wish itself where it has nothing to say."""
+    ruling = rule(wish, seen)
+    return wish if ruling is None else ruling.after
+
+
+def because(rule: Rule, wish: int, seen: Case) -> str:
+    ruling = rule(wish, seen)
+    assert ruling is not None
+    return ruling.because
+
+
+def wished(*pairs: tuple[float, int]) -> TargetMemory:
+    """A memory of wishes, as (age, replicas)."""
+    ages = tuple(Wished(at_s=START_S - age_s, replicas=replicas) for age_s, replicas in pairs)
+    return replace(WATCHED, wished=ages)
+
+
+# --- The order ---------------------------------------------------------------------------------------------------
+
+
+def test_the_order_of_the_rules() -> None:
+    """Growth is bounded first, then shrinking is slowed, and whoever owns the cluster has the last words."""
+    assert [rule.__name__ for rule in RULES] == [
+        "room",
+        "step_up",
+        "full_window",
+        "intact",
+        "hold",
+        "step_down",
+        "flaps",
+        "warm_floor",
+        "bounds",
+        "paused",
+    ]
+
+
+def test_a_ruling_bears_the_name_of_its_rule() -> None:
+    shrinking = case(
+        asked=policy(paused=True, warm_floor=3, min_replicas=4, behavior=replace(BEHAVIOR, grow_step=1)),
+        fleet=fleet(*serving(7), unschedulable()),
+        memory=replace(wished((10.0, 7)), known_from_s=None, direction=1, flips_s=(START_S - 9.0,)),
+        unheard=(lost(),),
+    )
+
+    told = {rule.__name__: rule(wish, shrinking) for rule in RULES for wish in (0, 20) if rule(wish, shrinking)}
+
+    assert [ruling.rule for ruling in told.values() if ruling] == [rule.__name__ for rule in RULES]
+
+
+# --- Room --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stuck", "wish", "ruled"),
+    [
+        (unschedulable(for_s=60.0), 12, 12),
+        (unschedulable(for_s=61.0), 12, 3),
+        (unschedulable(for_s=61.0), 2, 2),
+        (starting(age_s=1800.0), 12, 12),
+        (starting(age_s=1801.0), 12, 3),
+    ],
+)
+def test_what_cannot_start_caps_the_wish_at_what_is_asked_for(stuck: Replica, wish: int, ruled: int) -> None:
+    assert after(limits.room, wish, case(fleet=fleet(*serving(2), stuck))) == ruled
+
+
+def test_no_room_names_the_first_replica_and_its_trouble() -> None:
+    homeless, slow = case(fleet=fleet(unschedulable("u"))), case(fleet=fleet(starting("s", age_s=2000.0)))
+
+    assert because(limits.room, 9, homeless) == "1 of the 1 asked for cannot start (u: no node takes it)"
+    assert because(limits.room, 9, slow) == "1 of the 1 asked for cannot start (s: its start has outlived its budget)"
+
+
+def test_the_deadline_of_a_start_is_the_policys_budget() -> None:
+    slow = fleet(starting(age_s=700.0))
+
+    assert stuck_replicas(slow, policy(loading=Loading(expected_s=60.0, budget_s=600.0)), START_S) == slow.replicas
+    assert stuck_replicas(slow, policy(loading=Loading(expected_s=60.0, budget_s=700.0)), START_S) == ()
+
+
+# --- Growing -----------------------------------------------------------------------------------------------------
+
+
+def test_without_a_step_it_grows_at_once() -> None:
+    assert limits.step_up(40, case()) is None
+
+
+@pytest.mark.parametrize(("grown_s_ago", "ruled"), [(None, 11), (60.0, 11), (59.9, 8)])
+def test_a_growth_by_steps_waits_for_its_period(grown_s_ago: float | None, ruled: int) -> None:
+    stepping = behaving(grow_step=3, grow_period_s=60.0)
+    memory = replace(WATCHED, grown_at_s=None if grown_s_ago is None else START_S - grown_s_ago)
+
+    assert after(limits.step_up, 20, case(8, asked=stepping, memory=memory)) == ruled
+    assert after(limits.step_up, 5, case(8, asked=stepping, memory=memory)) == 5
+
+
+# --- Shrinking ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("known_s", "hold_s", "ruled"),
+    [
+        (None, None, 8),
+        (299.9, None, 8),
+        (300.0, None, 2),  # three quarters of 400 s
+        (600.0, 601.0, 8),
+        (59.9, 0.0, 8),  # a restart is watched for a minute, whatever the hold
+        (60.0, 0.0, 2),
+    ],
+)
+def test_nothing_shrinks_before_a_full_window(known_s: float | None, hold_s: float | None, ruled: int) -> None:
+    memory = replace(WATCHED, known_from_s=None if known_s is None else START_S - known_s)
+
+    assert after(limits.full_window, 2, case(8, asked=behaving(hold_s=hold_s), memory=memory)) == ruled
+
+
+def test_the_window_says_what_it_has_seen() -> None:
+    memory = replace(WATCHED, known_from_s=START_S - 45.0)
+
+    assert because(limits.full_window, 2, case(memory=memory)) == (
+        "the demand has been seen for 45 s without a gap, shrinking needs 300 s"
+    )
+
+
+@pytest.mark.parametrize(
+    ("unheard", "reason"),
+    [
+        ((lost("l"),), "the work of 1 replica is not in what was seen (l was ready and is not now)"),
+        ((ready("n"), lost()), "the work of 2 replicas is not in what was seen (n has only just become ready)"),
+    ],
+)
+def test_nothing_shrinks_on_a_part_of_the_work(unheard: tuple[Replica, ...], reason: str) -> None:
+    partly = case(8, unheard=unheard)
+
+    assert after(limits.intact, 2, partly) == 8
+    assert after(limits.intact, 9, partly) == 9
+    assert because(limits.intact, 2, partly) == reason
+    assert limits.intact(2, case()) is None
+
+
+@pytest.mark.parametrize(
+    ("memory", "ruled"),
+    [
+        (wished(), 2),
+        (wished((300.0, 6), (15.0, 3)), 6),  # the edge of the window is in it
+        (wished((300.1, 6), (15.0, 3)), 3),
+        (wished((300.0, 30)), 8),  # never above what is asked for
+        (wished((15.0, 1)), 2),
+    ],
+)
+def test_a_dip_must_outlast_the_hold(memory: TargetMemory, ruled: int) -> None:
+    assert after(limits.hold, 2, case(8, memory=memory)) == ruled
+
+
+def test_the_hold_says_what_was_needed_and_what_a_start_costs() -> None:
+    assert because(limits.hold, 2, case(memory=wished((120.0, 6)))) == (
+        "120 s ago 6 were needed, and a start takes up to 400 s: a dip must last 300 s"
+    )
+
+
+@pytest.mark.parametrize(("p90_s", "hold_s"), [(20.0, 60.0), (80.0, 60.0), (400.0, 300.0), (1200.0, 900.0)])
+def test_the_hold_is_three_quarters_of_the_load_time_and_at_least_a_minute(p90_s: float, hold_s: float) -> None:
+    assert case(load_time=replace(MEASURED, p90_s=p90_s)).hold_s == hold_s
+
+
+def test_the_policys_own_hold_is_taken_as_it_is() -> None:
+    assert case(asked=behaving(hold_s=7.0)).hold_s == 7.0
+
+
+@pytest.mark.parametrize(
+    ("shrunk_s_ago", "percent", "requested", "ruled"),
+    [
+        (None, 25, 8, 6),
+        (60.0, 25, 8, 6),
+        (59.9, 25, 8, 8),
+        (None, 25, 11, 9),  # a quarter of 11, rounded down
+        (None, 25, 3, 2),  # one may always go
+        (None, 100, 8, 1),
+    ],
+)
+def test_it_shrinks_by_its_share_in_each_period(
+    shrunk_s_ago: float | None, percent: int, requested: int, ruled: int
+) -> None:
+    memory = replace(WATCHED, shrunk_at_s=None if shrunk_s_ago is None else START_S - shrunk_s_ago)
+    shrinking = case(requested, asked=behaving(shrink_step_percent=percent), memory=memory)
+
+    assert after(limits.step_down, 1, shrinking) == ruled
+
+
+@pytest.mark.parametrize(
+    ("direction", "turned_s_ago", "budget", "ruled"),
+    [
+        (1, (), 2, 2),  # down now, and up again: that is two
+        (1, (), 1, 8),
+        (1, (3599.9,), 2, 8),
+        (1, (3600.0,), 2, 2),
+        (1, (30.0, 20.0), 4, 2),
+        (-1, (30.0, 20.0, 10.0), 2, 2),  # it shrinks already: this is no turn
+        (0, (), 1, 2),
+    ],
+)
+def test_a_turn_to_shrinking_needs_two_turns_left(
+    direction: int, turned_s_ago: tuple[float, ...], budget: int, ruled: int
+) -> None:
+    flips_s = tuple(START_S - ago_s for ago_s in turned_s_ago)
+    memory = replace(WATCHED, direction=direction, flips_s=flips_s)
+
+    assert after(limits.flaps, 2, case(8, asked=behaving(flaps_per_hour=budget), memory=memory)) == ruled
+    assert after(limits.flaps, 9, case(8, asked=behaving(flaps_per_hour=budget), memory=memory)) == 9
+
+
+def test_the_flap_budget_counts_the_turn_back() -> None:
+    memory = replace(WATCHED, direction=1, flips_s=(START_S - 60.0,))
+
+    assert because(limits.flaps, 2, case(memory=memory)) == (
+        "turning now, and back again, would make 3 turns within the hour: 2 are allowed"
+    )
+
+
+# --- The operator's words ----------------------------------------------------------------------------------------
+
+NIGHT = WarmWindow(from_s=START_S, until_s=START_S + 100.0, floor=6)
+
+
+@pytest.mark.parametrize(
+    ("at_s", "ruled"), [(START_S - 0.1, 2), (START_S, 6), (START_S + 99.9, 6), (START_S + 100.0, 2)]
+)
+def test_a_schedule_raises_the_floor_from_its_start_until_just_before_its_end(at_s: float, ruled: int) -> None:
+    warm = policy(warm_floor=2, warm_windows=(NIGHT,))
+
+    assert after(limits.warm_floor, 0, case(asked=warm, at_s=at_s)) == ruled
+
+
+def test_the_highest_floor_in_force_counts() -> None:
+    lower = replace(NIGHT, floor=4)
+
+    assert after(limits.warm_floor, 0, case(asked=policy(warm_floor=5, warm_windows=(lower, NIGHT)))) == 6
+    assert after(limits.warm_floor, 0, case(asked=policy(warm_floor=5, warm_windows=(lower,)))) == 5
+    assert after(limits.warm_floor, 7, case(asked=policy(warm_floor=5))) == 7
+
+
+@pytest.mark.parametrize(
+    ("warm", "share_percent", "reason"),
+    [
+        (policy(warm_floor=6), 100, "the warm pool keeps 6"),
+        (policy(warm_floor=2, warm_windows=(NIGHT,)), 100, "the warm pool keeps 6 on schedule"),
+        (policy(warm_floor=6, warm_windows=(NIGHT,)), 50, "the warm pool keeps 6, for 50 % of the traffic"),
+    ],
+)
+def test_the_floor_says_where_it_comes_from(warm: Policy, share_percent: int, reason: str) -> None:
+    assert because(limits.warm_floor, 0, case(asked=warm, share_percent=share_percent)) == reason
+
+
+@pytest.mark.parametrize(("share_percent", "low"), [(100, 4), (26, 2), (25, 1), (1, 1), (0, 0)])
+def test_the_lower_bound_and_the_floor_go_by_the_traffic_rounded_up(share_percent: int, low: int) -> None:
+    sharing = case(asked=policy(min_replicas=4, warm_floor=4), share_percent=share_percent)
+
+    assert after(limits.bounds, 0, sharing) == low
+    assert after(limits.warm_floor, 0, sharing) == low
+    assert least(sharing.policy, sharing.target, share_percent, START_S) == low
+
+
+def target(low: int = 0, high: int | None = None) -> Target:
+    return Target(key=key(), min_replicas=low, max_replicas=high)
+
+
+@pytest.mark.parametrize(
+    ("wish", "seen", "ruled", "reason"),
+    [
+        (0, case(), 1, "1 to 40 are allowed"),
+        (50, case(), 40, "1 to 40 are allowed"),
+        (50, case(target=target(high=30)), 30, "1 to 30 are allowed"),
+        (50, case(ceiling=12), 12, "1 to 12 are allowed beside the other versions"),
+        (50, case(ceiling=12, target=target(high=9)), 9, "1 to 9 are allowed"),
+        (1, case(target=target(low=3)), 3, "3 to 40 are allowed"),
+        (9, case(ceiling=2, target=target(low=3)), 2, "at most 2 are allowed beside the other versions"),
+    ],
+    ids=["low", "high", "target's high", "beside", "target beside", "target's low", "high over low"],
+)
+def test_the_bounds_are_the_policys_the_targets_and_what_other_versions_leave(
+    wish: int, seen: Case, ruled: int, reason: str
+) -> None:
+    assert after(limits.bounds, wish, seen) == ruled
+    assert because(limits.bounds, wish, seen) == reason
+
+
+def test_a_target_without_traffic_may_go_whatever_its_own_lower_bound() -> None:
+    assert after(limits.bounds, 0, case(target=target(low=3), share_percent=0)) == 0
+
+
+def test_a_paused_policy_keeps_what_is_there() -> None:
+    pausing = case(8, asked=policy(paused=True))
+
+    assert [after(limits.paused, wish, pausing) for wish in (2, 8, 30)] == [8, 8, 8]
+    assert limits.paused(2, case()) is None
+
+
+# --- What is remembered ------------------------------------------------------------------------------------------
+
+
+def wish(replicas: int) -> Ruling:
+    return Ruling(rule="wish", before=8, after=replicas, because="the work", facts={})
+
+
+def test_only_wishes_that_may_still_be_the_highest_are_kept() -> None:
+    memory = wished((3601.0, 30), (3600.0, 20), (200.0, 9), (100.0, 5), (50.0, 4))
+
+    kept = remembered(wish(5), 8, case(memory=memory)).wished
+
+    assert [(START_S - each.at_s, each.replicas) for each in kept] == [(3600.0, 20), (200.0, 9), (0.0, 5)]
+
+
+def test_a_hold_of_two_hours_remembers_two_hours() -> None:
+    patient = case(asked=behaving(hold_s=7200.0), memory=wished((7200.0, 30), (7201.0, 40)))
+
+    kept = remembered(wish(5), 8, patient).wished
+
+    assert [each.replicas for each in kept] == [30, 5]
+
+
+def test_without_a_demand_no_wish_is_made_and_the_window_ends() -> None:
+    blind = case(demand_known=False, memory=wished((10.0, 4)))
+
+    memory = remembered(wish(8), 8, blind)
+
+    assert memory == replace(blind.memory, known_from_s=None)
+
+
+def test_the_window_begins_with_the_first_demand() -> None:
+    fresh = replace(WATCHED, known_from_s=None)
+
+    assert remembered(wish(8), 8, case(memory=fresh)).known_from_s == START_S
+    assert remembered(wish(8), 8, case()).known_from_s == WATCHED.known_from_s
+
+
+@pytest.mark.parametrize(
+    ("direction", "planned", "turned"),
+    [(0, 9, False), (0, 7, False), (1, 9, False), (1, 7, True), (-1, 9, True), (-1, 7, False), (1, 8, False)],
+)
+def test_a_turn_is_counted_when_the_target_moves_the_other_way(direction: int, planned: int, *, turned: bool) -> None:
+    memory = replace(WATCHED, direction=direction, flips_s=(START_S - 3600.0, START_S - 3599.0))
+
+    moved = remembered(wish(planned), planned, case(8, memory=memory))
+
+    assert moved.flips_s == (START_S - 3599.0, START_S) if turned else (START_S - 3599.0,)
+    assert moved.grown_at_s == (START_S if planned == 9 else None)
+    assert moved.shrunk_at_s == (START_S if planned == 7 else None)
+
+
+# --- What holds for any case -------------------------------------------------------------------------------------
+
+maybe_s = st.none() | st.integers(-4000, 0).map(lambda age_s: START_S + age_s)
+behaviors = st.builds(
+    Behavior,
+    hold_s=st.none() | st.sampled_from([0.0, 60.0, 900.0]),
+    shrink_step_percent=st.integers(1, 100),
+    shrink_period_s=st.sampled_from([1.0, 60.0, 600.0]),
+    grow_step=st.none() | st.integers(1, 10),
+    grow_period_s=st.sampled_from([1.0, 60.0]),
+    flaps_per_hour=st.integers(1, 6),
+)
+policies = st.builds(
+    lambda bounds, floor, behavior, *, paused: policy(
+        min_replicas=min(bounds), max_replicas=max(1, *bounds), warm_floor=floor, behavior=behavior, paused=paused
+    ),
+    st.tuples(st.integers(0, 30), st.integers(0, 30)),
+    st.integers(0, 20),
+    behaviors,
+    paused=st.booleans(),
+)
+memories = st.builds(
+    TargetMemory,
+    key=st.just(key()),
+    known_from_s=maybe_s,
+    wished=st.lists(
+        st.builds(Wished, at_s=st.integers(-4000, -1).map(lambda age_s: START_S + age_s), replicas=st.integers(0, 40)),
+        max_size=4,
+    ).map(tuple),
+    grown_at_s=maybe_s,
+    shrunk_at_s=maybe_s,
+    direction=st.sampled_from([-1, 0, 1]),
+    flips_s=st.lists(st.integers(-4000, 0).map(lambda age_s: START_S + age_s), max_size=4).map(tuple),
+)
+fleets = st.builds(
+    lambda count, others, requested: fleet(*serving(count), *others, requested=requested),
+    st.integers(0, 12),
+    st.lists(st.sampled_from([starting(), starting(age_s=2000.0), unschedulable(), lost()]), max_size=3),
+    st.integers(0, 40),
+)
+cases = st.builds(
+    lambda asked, has, memory, share_percent, ceiling, unheard: case(
+        asked=asked, fleet=has, memory=memory, share_percent=share_percent, ceiling=ceiling, unheard=unheard
+    ),
+    policies,
+    fleets,
+    memories,
+    st.integers(0, 100),
+    st.integers(0, 40),
+    st.sampled_from([(), (lost(),)]),
+)
+wishes = st.integers(0, 60)
+
+UPWARDS: tuple[Rule, ...] = (limits.room, limits.step_up)
+DOWNWARDS: tuple[Rule, ...] = (limits.full_window, limits.intact, limits.hold, limits.step_down, limits.flaps)
+
+
+some = settings(max_examples=50)
+
+
+@some
+@given(cases, wishes)
+def test_a_rule_on_growth_only_bounds_it_and_never_below_what_is_asked_for(seen: Case, wish: int) -> None:
+    for rule in UPWARDS:
+        assert min(wish, seen.requested) <= after(rule, wish, seen) <= wish
+
+
+@some
+@given(cases, wishes)
+def test_a_rule_on_shrinking_only_slows_it_and_never_raises_above_what_is_asked_for(seen: Case, wish: int) -> None:
+    for rule in DOWNWARDS:
+        assert wish <= after(rule, wish, seen) <= max(wish, seen.requested)
+
+
+@some
+@given(cases, wishes)
+def test_a_ruling_begins_with_the_wish_and_changes_it(seen: Case, wish: int) -> None:
+    """Killed by a rule that returns a ruling whether or not it changes the number."""
+    for rule in RULES:
+        ruling = rule(wish, seen)
+
+        assert ruling is None or (ruling.before == wish and ruling.after != wish and bool(ruling.because))
+
+
+@some
+@given(cases, wishes, wishes)
+def test_a_higher_wish_never_leads_to_fewer(seen: Case, one: int, other: int) -> None:
+    for rule in RULES:
+        assert after(rule, min(one, other), seen) <= after(rule, max(one, other), seen)
+
+
+@some
+@given(cases, wishes)
+def test_the_floor_only_raises(seen: Case, wish: int) -> None:
+    assert after(limits.warm_floor, wish, seen) >= wish
+
+
+@some
+@given(cases, wishes)
+def test_the_plan_is_within_the_ceiling_unless_it_is_paused(seen: Case, wish: int) -> None:
+    plan = limited(Ruling(rule="wish", before=seen.requested, after=wish, because="", facts={}), seen)
+
+    assert plan.replicas == seen.requested if seen.policy.paused else plan.replicas <= seen.ceiling
+
+
+def test_every_rule_of_the_properties_is_in_the_order() -> None:
+    rest: tuple[Rule, ...] = (limits.warm_floor, limits.bounds, limits.paused)
+
+    assert (*UPWARDS, *DOWNWARDS, *rest) == RULES
