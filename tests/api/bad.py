@@ -59,7 +59,8 @@ SHAPES: Final = (
     bad("a spec that is text", "spec", "must be a mapping", spec="all of it"),
     bad("an unknown field on top", "sepc", "is not a field here: did you mean spec?", sepc={}),
     bad("an unknown field in the spec", "spec.replica", "did you mean replicas?", spec__replica=3),
-    bad("a name as Python has it", "spec.warm_pool", "did you mean warmPool?", spec__warm_pool={}),
+    Bad(claim="a name as Python has it", at="spec.warm_pool", says="did you mean warmPool?", base=ONE_VERSION,
+        change={"spec__warm_pool": {}}),
     bad("a field that is like none", "spec.zzz", "there are signals, versions, release, replicas", spec__zzz=1),
 )
 
