@@ -1,5 +1,6 @@
 """What the other tests in this folder rely on: the testbed behaves as a cluster does."""
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -13,6 +14,7 @@ import pytest
 import yaml
 
 from testbed.control_plane import ControlPlane
+from testbed.network import MY_NETWORK
 from testbed.objects import Life, condition_of, is_true, names
 from testbed.rest import Patch, RefusedError, Rest
 from testbed.tenant import Tenant
@@ -151,6 +153,19 @@ def test_one_server_answers_at_every_pod_address(tenant: Tenant) -> None:
 
     with socket.create_server(("0.0.0.0", 8000)) as server:  # noqa: S104 - inside a network of our own
         assert {answered_as(server, address) for address in addresses} == addresses
+
+
+async def test_an_asynchronous_test_and_its_worker_threads_are_inside_too(tenant: Tenant) -> None:
+    assert await asyncio.to_thread(tenant.pods) == []
+
+
+def test_a_test_without_the_cluster_stays_outside(control_plane: ControlPlane) -> None:
+    before = MY_NETWORK.readlink()
+
+    with control_plane.network.entered():
+        assert MY_NETWORK.readlink() != before
+
+    assert MY_NETWORK.readlink() == before
 
 
 def test_prometheus_finds_the_pods_by_itself(
