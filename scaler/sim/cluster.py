@@ -5,13 +5,14 @@ seconds since the start of the traces and never go back.
 """
 
 import heapq
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from scaler.core.model import Observation, TargetKey
 from scaler.sim.loadtime import Start, drawn, word
-from scaler.sim.nodes import Node, NodePool, chosen, made, numbered
+from scaler.sim.nodes import Node, NodePool, chosen, numbered
 from scaler.sim.plant import Outcomes
 from scaler.sim.pods import Pod, first_to_go
 from scaler.sim.service import Blindness, Freeze, Service, ServiceSpec, TargetSpec
@@ -38,13 +39,16 @@ class Cluster:
 
     def __init__(self, services: Iterable[ServiceSpec], pools: Iterable[NodePool], *, seed: int) -> None:
         self.at_s = 0.0
-        self.nodes = made(pools)
+        self.nodes: list[Node] = []
+        self._named: Counter[str] = Counter()  # nodes there have ever been, by class
         self._seed = seed
         self._services = {spec.name: Service(spec, seed) for spec in services}
         self._due: list[tuple[float, int, str, Pod]] = []  # when a pod is ready, a count against ties, its service
         self._count = 0
         self._scrapes = 0
         self._load_factors: list[tuple[float, float]] = [(0.0, 1.0)]
+        for pool in pools:
+            self.add_nodes(pool)
         for service in self._services.values():
             for target in service.spec.targets:
                 for _ in range(target.replicas):
@@ -143,8 +147,8 @@ class Cluster:
 
     def add_nodes(self, pool: NodePool) -> None:
         """More nodes, from now on."""
-        first = sum(node.node_class == pool.node_class for node in self.nodes)
-        self.nodes.extend(numbered(pool, first))
+        self.nodes.extend(numbered(pool, self._named[pool.node_class]))
+        self._named[pool.node_class] += pool.nodes
         self._schedule()
 
     def remove_node(self, name: str) -> None:

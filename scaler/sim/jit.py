@@ -1,7 +1,7 @@
 """The one place that names the compiler: `compiled` is numba's njit with a type.
 
 Results must be the same bits on every machine, so there is no fastmath, and what is compiled with this computes in
-integers.
+integers. A change of a constant that the kernel imports is not seen by the cache: touch kernel.py with it.
 """
 
 from collections.abc import Callable

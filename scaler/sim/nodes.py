@@ -35,13 +35,8 @@ class Node:
             self.images.add(image)
 
 
-def made(pools: Iterable[NodePool]) -> list[Node]:
-    """The nodes of ``pools``, named by class and number."""
-    return [node for pool in pools for node in numbered(pool, 0)]
-
-
 def numbered(pool: NodePool, first: int) -> list[Node]:
-    """The nodes of one pool, counted from ``first``."""
+    """The nodes of one pool, named by class and number from ``first``."""
     return [
         Node(
             name=f"{pool.node_class.lower()}-{number}",

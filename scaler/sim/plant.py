@@ -71,8 +71,11 @@ class Plant:
     ``shares`` says of each request to which hundredth of the traffic (0 to 99) it belongs, for `set_weights`.
     """
 
-    def __init__(self, trace: Trace, *, seed: int, holds: bool) -> None:
-        """``holds`` says whether the gateway keeps requests while nobody is ready, or refuses them."""
+    def __init__(self, trace: Trace, *, seed: int, holds: bool, versions: int = 1) -> None:
+        """``holds`` says whether the gateway keeps requests while nobody is ready, or refuses them.
+
+        Until `set_weights` is called, the first of the ``versions`` has all traffic.
+        """
         self._slots: list[int] = []
         self._free = list(range(SLOTS))
         self._now_ps = 0
@@ -81,7 +84,7 @@ class Plant:
         self._gates = np.zeros(1, dtype=GATE)
         self._gates["holds"] = int(holds)
         self._bounds = np.array([100], dtype=np.int64)
-        self._departed = np.zeros((1, BUCKETS), dtype=np.int64)
+        self._departed = np.zeros((versions, BUCKETS), dtype=np.int64)
         self._world = self._bound()
 
     def advance(self, until_s: float) -> None:
@@ -124,10 +127,8 @@ class Plant:
         return failed
 
     def set_weights(self, percents: tuple[int, ...]) -> None:
-        """Split the requests that come from now on between the versions; ``percents`` sum to 100."""
+        """Split the requests that come from now on between the versions; one of ``percents`` for each, 100 in all."""
         self._bounds = np.cumsum(np.array(percents, dtype=np.int64))
-        gone = np.zeros((max(len(percents) - len(self._departed), 0), BUCKETS), dtype=np.int64)
-        self._departed = np.concatenate([self._departed, gone])
         self._world = self._bound()
 
     @property

@@ -82,7 +82,7 @@ class Service:
 
     def __init__(self, spec: ServiceSpec, seed: int) -> None:
         self.spec = spec
-        self.plant = Plant(spec.trace, seed=seed, holds=spec.weights is None)
+        self.plant = Plant(spec.trace, seed=seed, holds=spec.weights is None, versions=len(spec.targets))
         self.pods: list[Pod] = []  # those not gone, oldest first
         self.requested = {target.key: target.replicas for target in spec.targets}
         self.created = dict.fromkeys(self.requested, 0)

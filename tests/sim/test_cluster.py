@@ -242,6 +242,15 @@ def test_a_node_that_goes_takes_its_replicas_and_they_are_made_anew_elsewhere() 
     assert sum(node.free_gpus for node in model.nodes) == 0
 
 
+def test_a_node_that_comes_never_has_the_name_of_another() -> None:
+    model = cluster(pools=(pool(nodes=2),))
+
+    model.remove_node("h100-0")
+    model.add_nodes(pool(nodes=1))
+
+    assert [node.name for node in model.nodes] == ["h100-1", "h100-2"]
+
+
 def test_signals_can_be_missing_for_all() -> None:
     model = cluster(service(target(replicas=3), trace=STEADY))
     model.blind(NAME, from_s=60.0, until_s=120.0)
