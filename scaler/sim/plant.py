@@ -149,14 +149,14 @@ class Plant:
         """What every replica's engine would say now, by slot."""
         seen = np.zeros((len(self._slots), READINGS), dtype=np.int64)
         kernel.look_at_all(self._world, self._now_ps, seen)
-        return {slot: self._reading(slot, seen[row]) for row, slot in enumerate(self._slots)}
+        return {slot: self._reading(slot, row) for slot, row in zip(self._slots, seen.tolist(), strict=True)}
 
     def ttft_counts(self, version: int | None = None) -> Ints:
         """The first tokens so far by bucket, of one version or all, with those of replicas that are gone."""
-        rows = self._replicas[self._slots]
+        counts, versions = self._replicas["ttft"][self._slots], self._replicas["version"][self._slots]
         if version is None:
-            return np.asarray(self._departed.sum(axis=0) + rows["ttft"].sum(axis=0), dtype=np.int64)
-        own = rows["ttft"][rows["version"] == version]
+            return np.asarray(self._departed.sum(axis=0) + counts.sum(axis=0), dtype=np.int64)
+        own = counts[versions == version]
         return np.asarray(self._departed[version] + own.sum(axis=0), dtype=np.int64)
 
     def outcomes(self) -> Outcomes:
@@ -172,8 +172,8 @@ class Plant:
         counts = np.bincount(self._requests["fate"], minlength=len(Fate))
         return {fate: int(counts[fate]) for fate in Fate}
 
-    def _reading(self, slot: int, row: Ints) -> Reading:
-        running, waiting, kv_tokens, prompt, generation, finished, steps, busy_ps = (int(value) for value in row)
+    def _reading(self, slot: int, row: list[int]) -> Reading:
+        running, waiting, kv_tokens, prompt, generation, finished, steps, busy_ps = row
         return Reading(
             running=running,
             waiting=waiting,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scaler.core.model import Load, Missing, Phase, Replica
 from scaler.sim.cluster import Cluster
 from scaler.sim.latency import QWEN_32B_H100
-from scaler.sim.loadtime import LoadTimes, drawn
+from scaler.sim.loadtime import LoadTimes, Start, drawn, word
 from scaler.sim.service import quantile
 from scaler.sim.state import BUCKETS, Fate
 from scaler.sim.trace import shipped
@@ -83,6 +83,27 @@ def test_load_times_have_the_median_and_the_slow_tail_that_were_asked_for() -> N
 
     assert np.median(totals_s) == pytest.approx(101.0, rel=0.02)
     assert np.mean(totals_s > 160.0) == pytest.approx(0.05, abs=0.01)
+
+
+def test_a_stream_gives_the_same_start_on_every_machine() -> None:
+    times = LoadTimes(median_s=100.0, pull_s=60.0)
+
+    starts = [drawn(times, has_image=False, factor=1.0, stream=(1, word("models/llama v1"), n, 0)) for n in range(2)]
+
+    assert starts == [
+        Start(pulling_s=52.047, initialising_s=27.98, loading_s=83.939),
+        Start(pulling_s=53.77, initialising_s=20.373, loading_s=61.119),
+    ]
+
+
+def test_another_seed_gives_another_run() -> None:
+    def ready_at_s(seed: int) -> float | None:
+        model = cluster(service(target(replicas=0)), seed=seed)
+        model.set_replicas(NAME, key(), 1)
+        model.advance(500.0)
+        return replicas(model)[0].ready_at_s
+
+    assert ready_at_s(1) == ready_at_s(1) != ready_at_s(2)
 
 
 def test_the_nth_pod_starts_the_same_whatever_was_done_before() -> None:
