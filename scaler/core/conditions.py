@@ -13,7 +13,7 @@ def conditions_of(
     """Ready, SignalsHealthy, CapacityAvailable and Releasing, in this order; the edge adds what only it can see."""
     signals = _signals_healthy(policy, observation, needs)
     capacity = _capacity_available(policy, observation, at_s)
-    return (_ready(signals, capacity), signals, capacity, _releasing(policy, shift))
+    return (_ready(signals, capacity), signals, capacity, _releasing(policy, observation, shift))
 
 
 def _signals_healthy(policy: Policy, observation: Observation, needs: Mapping[str, Ruling | Missing]) -> Condition:
@@ -49,13 +49,15 @@ def _count(count: int, noun: str) -> str:
     return f"1 {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _releasing(policy: Policy, shift: Shift | None) -> Condition:
+def _releasing(policy: Policy, observation: Observation, shift: Shift | None) -> Condition:
     if policy.release is None:
         message = "the policy asks for no release"
         return Condition(type="Releasing", status=False, reason="NoRelease", message=message)
     if shift is None:
-        message = "the route's weights cannot be read, so no traffic is moved"
-        return Condition(type="Releasing", status=None, reason="RouteUnknown", message=message)
+        reason = "RouteUnknown" if isinstance(observation.weights, Missing) else "NotSeen"
+        what = "the route's weights" if reason == "RouteUnknown" else "the replicas of a version"
+        message = f"no traffic is moved, since {what} are not known"
+        return Condition(type="Releasing", status=None, reason=reason, message=message)
     reason = shift.stage.value.capitalize()
     is_releasing = shift.stage is not Stage.SETTLED
     return Condition(type="Releasing", status=is_releasing, reason=reason, message=shift.ruling.because)

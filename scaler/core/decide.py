@@ -127,9 +127,9 @@ def _need(role: Role, observation: Observation, policy: Policy, at_s: float) -> 
 
 
 def _traffic(sight: _Sight) -> _Traffic | None:
-    """Where the release goes, None where there is none or its route cannot be read."""
+    """Where the release goes, None where there is none, or its route or its replicas cannot be seen."""
     asked, routed = sight.policy.release, sight.observation.weights
-    if asked is None or isinstance(routed, Missing):
+    if asked is None or isinstance(routed, Missing) or not sight.observation.shows_all_of(sight.policy):
         return None
     weights = {version.name: routed.get(version.name, 0) for version in sight.policy.versions}
     case = release.Case(
@@ -174,7 +174,7 @@ def _capacity(version: Version, sight: _Sight) -> release.Capacity:
     missing: Missing | None = None
     for target in version.targets:
         fleet, need = sight.observation.fleet(target.key), sight.needs[target.key.role]
-        count = 0 if isinstance(fleet, Missing) else len(fleet.ready())
+        count = len(fleet.ready()) if isinstance(fleet, Fleet) else 0
         ready.append(count)
         if isinstance(need, Missing):
             missing = need
@@ -189,8 +189,8 @@ def _case(target: Target, sight: _Sight, traffic: _Traffic | None) -> Case | Non
     fleet = sight.observation.fleet(key)
     if isinstance(fleet, Missing):
         return None
-    # Several versions share the traffic by the route: while it cannot be read, no version knows its part, nor that of
-    # the warm pool and the bounds.
+    # Several versions share the traffic by the route: while that cannot be told, no version knows its part, nor that
+    # of the warm pool and the bounds.
     is_blind = traffic is None and len(sight.policy.versions) > 1
     alone_percent = 0 if is_blind else WHOLE_PERCENT
     return Case(
@@ -210,7 +210,7 @@ def _case(target: Target, sight: _Sight, traffic: _Traffic | None) -> Case | Non
 def _planned(case: Case, sight: _Sight) -> tuple[TargetPlan, TargetMemory]:
     need = sight.needs[case.target.key.role]
     if not case.demand_known and isinstance(need, Ruling):
-        need = Missing(why="the route's weights are not known, so neither is this version's share")
+        need = Missing(why="this version's share of the traffic is not known")
     wish = wish_of(need, case.share_percent, case.fleet)
     plan = limited(wish, case)
     return plan, remembered(wish, plan.replicas, case)

@@ -170,6 +170,10 @@ class Observation:
                 return seen.fleet
         return Missing(why=f"target {key} was not looked at")
 
+    def shows_all_of(self, policy: "Policy") -> bool:
+        """Whether the replicas of every target of ``policy`` were seen."""
+        return all(isinstance(self.fleet(target.key), Fleet) for target in policy.targets())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:

@@ -12,7 +12,8 @@ has held all of it. A release is driven by one word (which version should serve)
     RETURNING    it is the stable version, and another one has traffic        all that is ready, without steps
     RETREATING   its ready replicas no longer carry the weight it has         down to what is ready
 
-Where the route's weights cannot be told there is no shift at all, and every target keeps what it has.
+Where the route's weights or the replicas of a version cannot be told there is no shift at all, and every target keeps
+what it has.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,0 +1,359 @@
+"""One tick after another: what a memory, a gap, a clock and a policy do to a decision."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from scaler.core.decide import GAP_S, decide
+from scaler.core.model import (
+    Fleet,
+    FleetSeen,
+    Load,
+    Memory,
+    Missing,
+    Observation,
+    Policy,
+    Role,
+    SetReplicas,
+    SetWeights,
+    Snapshot,
+    Target,
+    TargetMemory,
+    Version,
+)
+from tests.builders import (
+    BEHAVIOR,
+    NAME,
+    START_S,
+    fleet,
+    key,
+    load,
+    lost,
+    plan_of,
+    policy,
+    ready,
+    releasing,
+    sample,
+    seen,
+    serving,
+    starting,
+    unschedulable,
+    watched,
+    world,
+)
+
+AWAY = Missing(why="the API server is away")
+QUIET = seen(fleet(*serving(8)))
+"""Eight replicas, and nothing to do."""
+
+
+def replicas(observation: Observation, asked: Policy | None = None, memory: Memory | None = None) -> int:
+    """What v1 should have."""
+    return plan_of(observation, asked, memory).targets[0].replicas
+
+
+def rules(observation: Observation, asked: Policy | None = None, memory: Memory | None = None) -> list[str]:
+    return [ruling.rule for ruling in plan_of(observation, asked, memory).targets[0].trail]
+
+
+def table(
+    work: Sequence[tuple[int, float]], asked: Policy, *, has: int, every_s: float = 60.0
+) -> list[tuple[int, int]]:
+    """The (at_s, replicas) at which a plan changes; ``work`` is the requests in flight from each time on.
+
+    What is planned is there, ready, at the next tick.
+    """
+    told, memory, until_s = [(0, has)], None, work[-1][0]
+    for at in range(0, until_s, int(every_s)):
+        running = [requests for from_s, requests in work if from_s <= at][-1]
+        at_s = START_S + at
+        each = serving(has, running=running / has, at_s=at_s)
+        plan = plan_of(seen(fleet(*each)), asked, memory, at_s)
+        memory, has = plan.memory, plan.targets[0].replicas
+        if has != told[-1][1]:
+            told.append((at, has))
+    return told
+
+
+# --- The first tick, gaps and clocks -----------------------------------------------------------------------------
+
+
+def test_the_first_tick_never_shrinks_and_may_grow() -> None:
+    assert rules(QUIET) == ["wish", "full_window"]
+    assert replicas(QUIET) == 8
+    assert replicas(seen(fleet(*serving(2, running=48)))) == 4
+
+
+def test_after_a_full_window_it_shrinks() -> None:
+    assert replicas(QUIET, memory=watched((240.0, 1))) == 6
+
+
+def test_the_first_tick_begins_the_window() -> None:
+    assert plan_of(QUIET).memory.target(key()).known_from_s == START_S
+
+
+@pytest.mark.parametrize(("last_s", "planned"), [(0.0, 6), (GAP_S, 6), (GAP_S + 1.0, 8), (-1.0, 8), (-9e9, 8)])
+def test_a_gap_and_a_clock_that_goes_back_begin_the_window_anew(last_s: float, planned: int) -> None:
+    memory = watched((240.0, 1), last_s=last_s)
+
+    assert replicas(QUIET, memory=memory) == planned
+
+
+def test_a_gap_keeps_the_turns_that_were_taken_but_not_those_of_the_future() -> None:
+    memory = watched((240.0, 1), last_s=-60.0, direction=1, flips_s=(START_S - 30.0, START_S + 30.0))
+
+    kept = plan_of(QUIET, memory=memory).memory.target(key())
+
+    assert (kept.direction, kept.flips_s) == (1, (START_S - 30.0,))
+
+
+def test_a_plan_is_as_of_the_snapshot() -> None:
+    plan = plan_of(QUIET, at_s=START_S + 15.0)
+
+    assert (plan.at_s, plan.memory.at_s) == (START_S + 15.0, START_S + 15.0)
+
+
+# --- What is seen ------------------------------------------------------------------------------------------------
+
+
+def test_a_policy_that_was_not_seen_gets_no_plan() -> None:
+    other = policy(name="models/other")
+
+    assert [plan.policy for plan in decide(world(QUIET), {}, [other, policy()])] == [NAME]
+    assert decide(Snapshot(at_s=START_S, models={}), {}, [policy()]) == ()
+
+
+def test_policies_do_not_know_each_other() -> None:
+    busy = seen(fleet(*serving(2, running=48)))
+    both = Snapshot(at_s=START_S, models={NAME: QUIET, "models/other": busy})
+
+    plans = decide(both, {NAME: watched((240.0, 1))}, [policy(), policy(name="models/other")])
+
+    assert [plan.targets[0].replicas for plan in plans] == [6, 4]
+
+
+def test_a_fleet_that_cannot_be_seen_has_no_plan_and_keeps_its_memory_as_unwatched() -> None:
+    memory = watched((240.0, 9), direction=1, flips_s=(START_S - 60.0,))
+
+    plan = plan_of(seen(AWAY), memory=memory)
+
+    assert plan.targets == ()
+    assert plan.commands == ()
+    assert plan.memory.targets == (TargetMemory(key=key(), direction=1, flips_s=(START_S - 60.0,)),)
+
+
+def test_an_outage_costs_nothing_and_the_window_begins_after_it() -> None:
+    silent = seen(fleet(*(replace(replica, load=AWAY) for replica in serving(8))))
+
+    blind = plan_of(silent, memory=watched((240.0, 1)))
+    back = plan_of(seen(fleet(*serving(8, at_s=START_S + 15.0))), None, blind.memory, START_S + 15.0)
+
+    assert [ruling.rule for ruling in blind.targets[0].trail] == ["keep"]
+    assert [ruling.rule for ruling in back.targets[0].trail] == ["wish", "full_window"]
+
+
+def test_a_queue_at_the_gateway_that_is_lost_costs_nothing() -> None:
+    assert replicas(replace(QUIET, gateway_waiting=AWAY), memory=watched((240.0, 1))) == 8
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [lost("b"), ready("b", age_s=20.0, load=Missing(why="not scraped yet"))],
+    ids=["lost", "unread"],
+)
+def test_work_that_is_not_seen_in_one_version_holds_the_other_as_well(hidden: object) -> None:
+    """The eight of v1 look idle, while a replica of v2 has work that nobody counts."""
+    assert isinstance(hidden, type(ready()))
+    observation = seen({"v1": fleet(*serving(8)), "v2": fleet(hidden)}, weights={"v1": 50, "v2": 50})
+
+    assert rules(observation, releasing((50, 0.0), (100, 0.0)), watched((240.0, 1))) == ["wish", "intact"]
+
+
+def test_a_replica_that_has_failed_for_good_pins_nobody() -> None:
+    observation = seen(fleet(*serving(8), lost(for_s=1801.0), requested=8))
+
+    assert replicas(observation, memory=watched((240.0, 1))) == 6
+
+
+def test_starts_that_find_no_node_are_not_asked_for_again() -> None:
+    observation = seen(fleet(*serving(2, running=100), unschedulable()))
+
+    assert rules(observation) == ["wish", "room"]
+    assert replicas(observation) == 3
+
+
+def test_a_start_is_learned_once() -> None:
+    observation = seen(fleet(*serving(2)))
+
+    first = plan_of(observation, memory=Memory(at_s=START_S - 15.0, load_samples=(sample(100.0),)))
+    second = plan_of(observation, memory=first.memory)
+
+    assert [each.total_s for each in first.memory.load_samples] == [100.0, 300.0, 300.0]
+    assert second.memory.load_samples == first.memory.load_samples
+    assert second.load_times["v1"].samples == 3
+
+
+# --- Roles -------------------------------------------------------------------------------------------------------
+
+
+def disaggregated(prefill: Fleet, decoding: Fleet) -> Observation:
+    return Observation(
+        fleets=(
+            FleetSeen(key=key(role=Role.PREFILL), fleet=prefill),
+            FleetSeen(key=key(role=Role.DECODE), fleet=decoding),
+        )
+    )
+
+
+ROLES = policy(
+    versions=[
+        Version(name="v1", targets=(Target(key=key(role=Role.PREFILL)), Target(key=key(role=Role.DECODE)))),
+    ]
+)
+
+
+def test_each_role_is_sized_for_its_own_work() -> None:
+    plan = plan_of(disaggregated(fleet(*serving(1, running=48)), fleet(*serving(2, running=48))), ROLES)
+
+    assert [(str(target.key), target.replicas) for target in plan.targets] == [("v1/Prefill", 2), ("v1/Decode", 4)]
+
+
+def test_a_role_that_is_silent_keeps_what_it_has_and_the_other_is_sized() -> None:
+    plan = plan_of(disaggregated(fleet(*serving(1, running=48)), fleet(ready(load=AWAY))), ROLES)
+
+    assert [target.trail[-1].rule for target in plan.targets] == ["wish", "keep"]
+
+
+# --- Growing, holding, shrinking, turning ------------------------------------------------------------------------
+
+
+def test_it_grows_at_once_and_shrinks_by_quarters_when_a_dip_has_lasted() -> None:
+    """A start takes 300 s, so a dip must last 225 s; then a quarter a minute, rounded down, at least one."""
+    work = [(0, 96.0), (600, 192.0), (780, 48.0), (1800, 0.0)]
+
+    assert table(work, policy(), has=4) == [(0, 4), (600, 8), (960, 6), (1020, 5), (1080, 4), (1140, 3), (1200, 2)]
+
+
+def test_a_dip_that_ends_in_time_moves_nothing() -> None:
+    work = [(0, 192.0), (600, 24.0), (780, 192.0), (1800, 0.0)]
+
+    assert table(work, policy(), has=8) == [(0, 8)]
+
+
+def test_it_grows_by_steps_where_the_policy_wants_it() -> None:
+    stepping = policy(behavior=replace(BEHAVIOR, grow_step=3, grow_period_s=120.0))
+
+    assert table([(0, 24.0), (60, 240.0), (600, 0.0)], stepping, has=1) == [
+        (0, 1),
+        (60, 4),
+        (180, 7),
+        (300, 10),
+    ]
+
+
+@pytest.mark.parametrize("budget", [2, 4])
+def test_an_hour_of_square_waves_turns_no_oftener_than_the_budget(budget: int) -> None:
+    """Ten minutes of 8 replicas' work, ten minutes of 2's: the hold alone would let it turn every ten minutes."""
+    waves = [(start, 192.0 if index % 2 == 0 else 48.0) for index, start in enumerate(range(0, 7800, 600))]
+    asked = policy(behavior=replace(BEHAVIOR, flaps_per_hour=budget))
+
+    moves = table(waves, asked, has=8, every_s=60.0)
+
+    signs = [(at_s, 1 if after > before else -1) for (_, before), (at_s, after) in pairwise(moves)]
+    turns = [at_s for (_, before), (at_s, after) in pairwise(signs) if before != after]
+    assert len(turns) >= budget
+    assert all(len([turn for turn in turns if at_s - 3600 < turn <= at_s]) <= budget for at_s in range(7200))
+
+
+# --- Releases ----------------------------------------------------------------------------------------------------
+
+STEPS = releasing((5, 300.0), (100, 300.0))
+TWO: Mapping[str, Fleet | Missing] = {"v1": fleet(*serving(4, running=12)), "v2": fleet(requested=0)}
+
+
+def test_a_release_first_grows_then_shifts_then_shrinks() -> None:
+    grown: Mapping[str, Fleet | Missing] = {"v1": fleet(*serving(4, running=12)), "v2": fleet(ready("b"))}
+
+    assert plan_of(seen(TWO, weights={"v1": 100, "v2": 0}), STEPS).commands == (SetReplicas(key=key("v2"), replicas=1),)
+    assert plan_of(seen(grown, weights={"v1": 100, "v2": 0}), STEPS).commands == (
+        SetWeights(weights={"v1": 95, "v2": 5}),
+    )
+
+
+def test_a_route_that_cannot_be_read_moves_nothing_and_grows_nothing() -> None:
+    """Not even to the lower bound: while its share is not known, no version knows its part of the bounds."""
+    observation = seen(TWO, weights=AWAY)
+    asked = replace(STEPS, min_replicas=3, warm_floor=6)
+
+    plan = plan_of(observation, asked, watched((240.0, 1)))
+
+    assert [(str(target.key), target.replicas, len(target.trail)) for target in plan.targets] == [
+        ("v1", 4, 1),
+        ("v2", 0, 1),
+    ]
+    assert plan.weights == Missing(why="no route is moved")
+    assert plan.commands == ()
+
+
+def test_replicas_that_cannot_be_seen_lose_no_traffic() -> None:
+    """The list of v2's pods did not come; that they are gone is not known."""
+    observation = seen({"v1": fleet(*serving(4)), "v2": AWAY}, weights={"v1": 50, "v2": 50})
+
+    assert plan_of(observation, STEPS, watched((240.0, 1))).commands == ()
+
+
+def test_a_route_that_cannot_be_read_keeps_the_memory_of_the_release() -> None:
+    before = plan_of(seen(TWO, weights={"v1": 100, "v2": 0}), STEPS).memory
+
+    after = plan_of(seen(TWO, weights=AWAY), STEPS, before).memory
+
+    assert before.release is not None
+    assert after.release == before.release
+
+
+def test_a_route_may_name_versions_that_the_policy_does_not() -> None:
+    """v0 has been taken from the list of versions, and the route is still to be cleaned."""
+    observation = seen(TWO, weights={"v0": 40, "v1": 60})
+
+    plan = plan_of(observation, STEPS)
+
+    assert plan.memory.release is not None
+    assert plan.memory.release.stable == "v1"
+    assert plan.weights == {"v1": 60, "v2": 0}
+    assert [command for command in plan.commands if isinstance(command, SetWeights)] == []
+
+
+def test_two_warm_versions_settle_within_the_maximum_and_stay() -> None:
+    """A floor of 30 for each of two versions, with 40 allowed: it used to swing between 60 and 20 from tick to tick."""
+    asked = releasing((5, 300.0), (100, 9e9), warm_floor=30)
+    has, memory = {"v1": 5, "v2": 2}, None
+    told = []
+    for tick in range(6):
+        at_s = START_S + 15.0 * tick
+        observation = seen(
+            {version: fleet(*serving(count, running=1.0, at_s=at_s)) for version, count in has.items()},
+            weights={"v1": 10, "v2": 90},
+        )
+        plan = plan_of(observation, asked, memory, at_s)
+        memory, has = plan.memory, {target.key.version: target.replicas for target in plan.targets}
+        told.append((has["v1"], has["v2"]))
+
+    assert all(v1 + v2 <= 40 for v1, v2 in told)
+    assert len(set(told[1:])) == 1
+
+
+def test_the_work_of_a_version_that_starts_is_not_lost_on_the_other() -> None:
+    observation = seen({"v1": fleet(*serving(4, running=24)), "v2": fleet(starting())}, weights={"v1": 100, "v2": 0})
+
+    plan = plan_of(observation, STEPS, watched((240.0, 4)))
+
+    assert [target.replicas for target in plan.targets] == [4, 1]
+
+
+def test_a_load_of_the_past_is_not_a_load_of_now() -> None:
+    old = Load(at_s=START_S - 91.0, running=0.0, waiting=0.0, kv_usage=0.0)
+
+    assert rules(seen(fleet(*serving(7), ready("old", load=old))), memory=watched((240.0, 1))) == ["keep"]
+    assert load().at_s == START_S
