@@ -246,6 +246,18 @@ def test_a_replica_that_is_removed_fails_its_requests() -> None:
     assert plant.fates()[Fate.FAILED] == 4
 
 
+def test_a_replica_that_failed_half_way_through_a_prompt_begins_anew() -> None:
+    plant = plant_of(trace_of([(0.0, 30, 1), (1.0, 5, 1)]), tiny(chunk_tokens=10))
+    plant.advance(0.02)
+
+    plant.fail(0)
+    plant.open(0)
+    plant.advance(LONG_S)
+
+    assert plant.outcomes().fate.tolist() == [Fate.FAILED, Fate.FINISHED]
+    assert plant.outcomes().ttft_s[1] == pytest.approx(0.012)
+
+
 def test_traffic_is_split_by_weight() -> None:
     plant = Plant(scaled(shipped(), 0.5, 1), seed=0, holds=False, versions=2)
     plant.set_weights((90, 10))
