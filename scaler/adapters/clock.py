@@ -18,6 +18,19 @@ class SystemClock:
         await asyncio.sleep(max(0.0, at_s - self.now_s()))
 
 
+@dataclass(frozen=True, slots=True)
+class SteadyClock:
+    """A clock that is never set, for durations: only differences of its readings mean something."""
+
+    def now_s(self) -> float:
+        """Seconds since some moment that stays the same while the process lives."""
+        return time.monotonic()
+
+    async def wait_until(self, at_s: float) -> None:
+        """Return when ``now_s()`` has reached ``at_s``; others get their turn even when it has already."""
+        await asyncio.sleep(max(0.0, at_s - self.now_s()))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceleratedClock:
     """A clock that starts at ``start_s`` when it is made, and runs ``speed`` times as fast as the machine's."""
