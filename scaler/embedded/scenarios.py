@@ -90,7 +90,7 @@ def policy_for(scenario: Scenario) -> Policy:
             shrink_period_s=60.0,
             grow_step=None,
             grow_period_s=60.0,
-            flaps_per_hour=6,
+            flaps_per_hour=8,
         ),
         stale_after_s=90.0,
         time_to_first_token=OBJECTIVE,

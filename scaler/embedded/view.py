@@ -105,7 +105,7 @@ def _state_words(moment: Moment, objective_s: float) -> str:
     return (
         f"{moment.running:.0f} running and {moment.waiting:.0f} waiting requests; {moment.ready} ready, "
         f"{moment.starting} starting, {moment.stuck} without room, target {moment.target}; "
-        f"TTFT p95 {_seconds(moment.ttft_s)} of {objective_s:g} s; {_load_words(moment)}"
+        f"TTFT p95 {_seconds(moment.ttft_s)} of {objective_s:g} s; load time {_load_words(moment)}"
     )
 
 
@@ -115,7 +115,7 @@ def _seconds(value_s: float | None) -> str:
 
 def _load_words(moment: Moment) -> str:
     measured = f"{moment.starts_measured} starts measured" if moment.starts_measured else "expected, not measured yet"
-    return f"load time {moment.load_p50_s:.0f} s, 90 % within {moment.load_p90_s:.0f} s ({measured})"
+    return f"{moment.load_p50_s:.0f} s, 90 % within {moment.load_p90_s:.0f} s ({measured})"
 
 
 def _drawn(frame: Frame, history: Sequence[Moment], told: Sequence[Moment]) -> RenderableType:

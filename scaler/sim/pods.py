@@ -1,12 +1,16 @@
 """A pod's life as a list of marks, and the order in which a scale-down takes pods."""
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
+from math import fsum
+from typing import Final
 
 from scaler.core.model import Load, Missing, Replica, TargetKey
 from scaler.sim.loadtime import Start
 from scaler.sim.nodes import Node
 
-NOT_SCRAPED = Missing(why="its engine has not been scraped yet")
+MINUTE_S: Final = 60.0
+NOT_SCRAPED: Final = Missing(why="its engine has not been scraped yet")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -28,10 +32,24 @@ class Pod:
     due_at_s: float | None = None  # when it will be ready
     ready_at_s: float | None = None
     is_ready: bool = False
+    unready_since_s: float | None = None
     deleted_at_s: float | None = None
     gone_at_s: float | None = None
     restarts: int = 0
     load: Load | Missing = NOT_SCRAPED
+    _samples: deque[Load] = field(default_factory=deque)
+
+    def tell(self, sample: Load) -> None:
+        """Take in a scrape: what is told is the mean of a minute, but for what waits, as Prometheus is asked for it."""
+        self._samples.append(sample)
+        while sample.at_s - self._samples[0].at_s >= MINUTE_S:
+            self._samples.popleft()
+        self.load = Load(
+            at_s=sample.at_s,
+            running=fsum(each.running for each in self._samples) / len(self._samples),
+            waiting=sample.waiting,
+            kv_usage=fsum(each.kv_usage for each in self._samples) / len(self._samples),
+        )
 
     def begin(self, at_s: float, node: Node, start: Start) -> None:
         """Start on ``node`` now; the marks ahead follow from ``start``."""
@@ -43,6 +61,7 @@ class Pod:
 
     def again(self, at_s: float, start: Start) -> None:
         """Start again in place after a crash; the marks of the first start stand."""
+        self.unready_since_s = at_s if self.is_ready else self.unready_since_s
         self.is_ready = False
         self.restarts += 1
         self.due_at_s = at_s + start.initialising_s + start.loading_s
@@ -57,6 +76,7 @@ class Pod:
             initialised_at_s=reached(self.initialised_at_s, at_s),
             ready_at_s=self.ready_at_s,
             is_ready=self.is_ready,
+            unready_since_s=None if self.is_ready else self.unready_since_s,
             deleted_at_s=self.deleted_at_s,
             unschedulable_since_s=self.created_at_s if self.node is None else None,
             node_class=None if self.node is None else self.node.node_class,

@@ -130,12 +130,8 @@ class Service:
                 pod.load = Missing(why=f"its engine was not scraped at {at_s:g} s")
             elif pod.slot is not None and (pod.is_ready or pod.deleted_at_s is not None):
                 reading = readings[pod.slot]
-                pod.load = Load(
-                    at_s=at_s,
-                    running=float(reading.running),
-                    waiting=float(reading.waiting),
-                    kv_usage=reading.kv_usage,
-                )
+                running, waiting = float(reading.running), float(reading.waiting)
+                pod.tell(Load(at_s=at_s, running=running, waiting=waiting, kv_usage=reading.kv_usage))
             else:
                 pod.load = Missing(why="its engine does not answer yet")
         if any(blind.covers(at_s, 0) and blind.nth == 1 for blind in self.blind):

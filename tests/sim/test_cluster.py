@@ -11,6 +11,7 @@ from scaler.core.model import Load, Missing, Phase, Replica
 from scaler.sim.cluster import Cluster
 from scaler.sim.latency import QWEN_32B_H100
 from scaler.sim.loadtime import LoadTimes, Start, drawn, word
+from scaler.sim.pods import Pod
 from scaler.sim.service import quantile
 from scaler.sim.state import BUCKETS, Fate
 from scaler.sim.trace import shipped
@@ -354,7 +355,7 @@ def test_weights_can_move_traffic_to_another_version() -> None:
     model.advance(600.0)
 
     model.set_weights(NAME, {"v1": 0, "v2": 100})
-    model.advance(650.0)
+    model.advance(720.0)
 
     loads = [replicas(model, version)[0].load for version in ("v1", "v2")]
     assert isinstance(loads[0], Load)
@@ -498,3 +499,22 @@ def test_every_request_that_came_is_in_exactly_one_place(story: list[Deed]) -> N
     arrived = int(np.count_nonzero(BUSY.arrival_s <= 700.0))
     assert sum(fates.values()) - fates[Fate.AHEAD] == arrived
     assert fates[Fate.FINISHED] == np.count_nonzero(~np.isnan(model.outcomes(NAME).finish_s))
+
+
+def test_what_runs_is_told_as_the_mean_of_a_minute_and_what_waits_as_it_was_scraped() -> None:
+    pod = Pod(name="a", key=key(), ordinal=0, created_at_s=0.0)
+
+    for at_s, running, waiting in ((0.0, 100.0, 9.0), (15.0, 10.0, 0.0), (30.0, 20.0, 0.0), (60.0, 30.0, 4.0)):
+        pod.tell(Load(at_s=at_s, running=running, waiting=waiting, kv_usage=running / 100.0))
+
+    assert pod.load == Load(at_s=60.0, running=20.0, waiting=4.0, kv_usage=pytest.approx(0.2))
+
+
+def test_a_crashed_pod_says_since_when_it_is_not_ready() -> None:
+    model = cluster(service(target("v1")))
+    model.advance(100.0)
+
+    model.crash(NAME, replicas(model)[0].name)
+
+    assert replicas(model)[0].phase is Phase.LOST
+    assert replicas(model)[0].unready_since_s == 100.0
