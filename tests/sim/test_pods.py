@@ -21,7 +21,7 @@ def test_a_scale_down_takes_those_first_that_cost_least() -> None:
         pod("busy", ordinal=1),
         pod("elder", ordinal=2),
         pod("youngest", ordinal=5),
-        pod("idle", ordinal=0),
+        pod("idle", ordinal=6),
         pod("loading", ordinal=3, is_ready=False),
         pod("unplaced", ordinal=4, node=None, is_ready=False),
     ]
