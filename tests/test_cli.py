@@ -156,6 +156,18 @@ def test_a_demo_leaves_a_picture_and_a_journal_that_comes_out_the_same_again(
 
 
 @pytest.mark.slow
+def test_the_same_seed_gives_the_same_run_to_the_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journals = []
+    for name, seed in (("a", 7), ("b", 7), ("c", 8)):
+        words = ("demo", "--speed", "1000", "--scenario", "release", "--seed", str(seed), "--output", tmp_path / name)
+        assert run(*words, monkeypatch=monkeypatch) == 0
+        journals.append((tmp_path / name / "decisions.jsonl").read_bytes())
+
+    assert journals[0] == journals[1]
+    assert journals[0] != journals[2]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_demo_that_is_ended_still_leaves_its_picture(tmp_path: Path, number: signal.Signals) -> None:
     folder = tmp_path / "run"

@@ -31,18 +31,28 @@ class SteadyClock:
         await asyncio.sleep(max(0.0, at_s - self.now_s()))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class AcceleratedClock:
-    """A clock that starts at ``start_s`` when it is made, and runs ``speed`` times as fast as the machine's."""
+    """A clock that starts at ``start_s`` and runs ``speed`` times as fast as the machine's, for whoever waits for it.
+
+    Its time passes only in waits, and stands at what was waited for: work between them takes no time on it. So a run
+    on it comes out the same on a slow machine, only later.
+    """
 
     start_s: float
     speed: float
     _made_at_s: float = field(default_factory=time.monotonic)
+    _at_s: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._at_s = self.start_s
 
     def now_s(self) -> float:
         """Seconds of the accelerated time."""
-        return self.start_s + (time.monotonic() - self._made_at_s) * self.speed
+        return self._at_s
 
     async def wait_until(self, at_s: float) -> None:
-        """Return when ``now_s()`` has reached ``at_s``; others get their turn even when it has already."""
-        await asyncio.sleep(max(0.0, at_s - self.now_s()) / self.speed)
+        """Return when ``at_s`` has come; others get their turn even when it has already."""
+        due_at_s = self._made_at_s + (at_s - self.start_s) / self.speed
+        await asyncio.sleep(max(0.0, due_at_s - time.monotonic()))
+        self._at_s = max(self._at_s, at_s)
