@@ -1,0 +1,341 @@
+"""Worlds for properties: any policy, any mess of replicas, any signal that is lost, and any memory of it.
+
+A replica's name begins with its kind, so that a property can say what was wrong without asking the code under test.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from math import nan
+from typing import Final
+
+from hypothesis import strategies as st
+
+from scaler.core.model import (
+    NO_PICKER,
+    Actuation,
+    Behavior,
+    Fleet,
+    FleetSeen,
+    Loading,
+    LoadSample,
+    Memory,
+    Missing,
+    Observation,
+    Plan,
+    Policy,
+    Release,
+    ReleaseMemory,
+    ReleaseStep,
+    Replica,
+    Role,
+    Target,
+    TargetKey,
+    TargetMemory,
+    Version,
+    WarmWindow,
+    Wished,
+)
+from tests.builders import START_S, load, lost, plan_of, policy, ready, starting, unschedulable
+
+GAP_S: Final = 120.0
+AWAY: Final = Missing(why="the API server is away")
+SILENT: Final = Missing(why="connection refused")
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """The arguments of one decision for one policy."""
+
+    policy: Policy
+    observation: Observation
+    memory: Memory | None
+
+    def plan(self) -> Plan:
+        """What is decided."""
+        return plan_of(self.observation, self.policy, self.memory)
+
+    def memory_of(self, key: TargetKey) -> TargetMemory | None:
+        """What is remembered of a target without a gap, None where nothing is."""
+        if self.memory is None or not 0.0 <= START_S - self.memory.at_s <= GAP_S:
+            return None
+        return next((each for each in self.memory.targets if each.key == key), None)
+
+    def fleets(self, role: str) -> list[Fleet | Missing]:
+        """What was seen of each target of ``role``."""
+        return [self.observation.fleet(target.key) for target in self.policy.targets() if target.key.role == role]
+
+
+# --- Replicas ----------------------------------------------------------------------------------------------------
+
+HEALTHY: Final = ("idle", "busy", "full")
+BROKEN: Final = ("silent", "stale", "ahead", "nan", "negative", "huge", "fresh", "lost")
+ELSE: Final = ("starting", "slow", "homeless", "crashed", "failed", "draining")
+
+KINDS: Final[Mapping[str, Callable[[str], Replica]]] = {
+    "idle": lambda name: ready(name, load=load()),
+    "busy": lambda name: ready(name, load=load(running=20.0, waiting=1.0, kv_usage=0.5)),
+    "full": lambda name: ready(name, load=load(running=60.0, waiting=30.0, kv_usage=1.0)),
+    "silent": lambda name: ready(name, load=SILENT),
+    "stale": lambda name: ready(name, load=load(at_s=START_S - 3600.0)),
+    "ahead": lambda name: ready(name, load=load(at_s=START_S + 3600.0)),
+    "nan": lambda name: ready(name, load=load(running=nan)),
+    "negative": lambda name: ready(name, load=load(waiting=-1.0)),
+    "huge": lambda name: ready(name, load=load(running=1e9)),
+    "fresh": lambda name: ready(name, age_s=20.0, load=SILENT),
+    "lost": lambda name: lost(name, for_s=100.0),
+    "starting": starting,
+    "slow": lambda name: starting(name, age_s=5000.0),
+    "homeless": unschedulable,
+    "crashed": lambda name: replace(starting(name, age_s=400.0), restarts=2),
+    "failed": lambda name: lost(name, for_s=9000.0),
+    "draining": lambda name: replace(ready(name), deleted_at_s=START_S - 5.0),
+}
+
+
+def kind(replica: Replica) -> str:
+    """What is the matter with it."""
+    return replica.name.partition(".")[0]
+
+
+healthy_kinds = st.sampled_from(["idle", "idle", "idle", "busy", "full"])
+any_kinds = st.one_of(healthy_kinds, healthy_kinds, st.sampled_from(BROKEN), st.sampled_from(ELSE))
+
+
+def fleets(version: str, kinds: st.SearchStrategy[str]) -> st.SearchStrategy[Fleet]:
+    """Some replicas, mostly as many as are asked for."""
+    return st.builds(
+        lambda several, off: Fleet(
+            requested=max(0, len(several) + off),
+            replicas=tuple(KINDS[each](f"{each}.{version}.{index}") for index, each in enumerate(several)),
+            gpus_per_replica=1,
+        ),
+        st.lists(kinds, max_size=6),
+        st.sampled_from([0, 0, 0, -1, 2, 5]),
+    )
+
+
+# --- Policies ----------------------------------------------------------------------------------------------------
+
+behaviors = st.builds(
+    Behavior,
+    hold_s=st.sampled_from([None, None, 0.0, 120.0]),
+    shrink_step_percent=st.sampled_from([25, 100]),
+    shrink_period_s=st.sampled_from([1.0, 60.0]),
+    grow_step=st.sampled_from([None, 2]),
+    grow_period_s=st.just(60.0),
+    flaps_per_hour=st.integers(1, 4),
+)
+windows = st.builds(
+    lambda from_s, floor: WarmWindow(from_s=START_S + from_s, until_s=START_S + from_s + 600.0, floor=floor),
+    st.sampled_from([-700.0, -300.0, 100.0]),
+    st.integers(0, 8),
+)
+
+
+@st.composite
+def policies(draw: st.DrawFn, *, most_versions: int = 2) -> Policy:
+    """One version or more, each with the same roles; more than one have a release."""
+    names = [f"v{number}" for number in range(1, 1 + draw(st.integers(1, most_versions)))]
+    roles = draw(st.sampled_from([(Role.SERVE,), (Role.SERVE,), (Role.PREFILL, Role.DECODE)]))
+    high = draw(st.sampled_from([1, 3, 8, 40, 40]))
+    steps = [*sorted(draw(st.sets(st.integers(1, 99), max_size=2))), 100]
+    release = Release(
+        version=draw(st.sampled_from(names)),
+        steps=tuple(ReleaseStep(weight_percent=weight, hold_s=draw(st.sampled_from([0.0, 300.0]))) for weight in steps),
+        has_analysis=draw(st.booleans()),
+    )
+    return policy(
+        versions=[
+            Version(name=name, targets=tuple(draw(targets(TargetKey(version=name, role=role.value))) for role in roles))
+            for name in names
+        ],
+        min_replicas=draw(st.integers(0, min(high, 3))),
+        max_replicas=high,
+        behavior=draw(behaviors),
+        loading=Loading(expected_s=draw(st.sampled_from([60.0, 300.0])), budget_s=1800.0),
+        warm_floor=draw(st.sampled_from([0, 0, 2])),
+        warm_windows=tuple(draw(st.lists(windows, max_size=1))),
+        release=release if len(names) > 1 or draw(st.booleans()) else None,
+        actuation=draw(st.sampled_from([Actuation.SCALE, Actuation.SCALE, *Actuation])),
+        paused=draw(st.sampled_from([False, False, False, True])),
+    )
+
+
+def targets(key: TargetKey) -> st.SearchStrategy[Target]:
+    """Mostly without bounds of its own."""
+    bounds = st.sampled_from([(0, None), (0, None), (0, None), (1, None), (0, 4), (2, 3)])
+    return bounds.map(lambda low_high: Target(key=key, min_replicas=low_high[0], max_replicas=low_high[1]))
+
+
+# --- What is seen and remembered ---------------------------------------------------------------------------------
+
+
+@st.composite
+def splits(draw: st.DrawFn, names: list[str]) -> dict[str, int]:
+    """All of the traffic, on these versions."""
+    parts = st.sampled_from([0, 0, 5, 50, 95, 100]) | st.integers(0, 100)
+    cuts = sorted(draw(st.lists(parts, min_size=len(names) - 1, max_size=len(names) - 1)))
+    return {name: high - low for name, low, high in zip(names, [0, *cuts], [*cuts, 100], strict=True)}
+
+
+gateways: st.SearchStrategy[float | Missing] = st.sampled_from(
+    [NO_PICKER, NO_PICKER, NO_PICKER, 0.0, 300.0, AWAY, nan, -1.0]
+)
+
+
+@st.composite
+def observations(draw: st.DrawFn, asked: Policy, *, broken: bool = True) -> Observation:
+    """What may be seen of ``asked``; where it is not ``broken``, everything is there and speaks."""
+    kinds = any_kinds if broken else healthy_kinds
+    away = st.just(AWAY) if broken else st.nothing()
+    seen = [
+        FleetSeen(
+            key=target.key,
+            fleet=draw(st.one_of(*[fleets(target.key.version, kinds)] * 5, away)),
+        )
+        for target in asked.targets()
+    ]
+    weights = st.one_of(*[splits([version.name for version in asked.versions])] * 5, away)
+    return Observation(
+        fleets=tuple(seen),
+        weights=draw(weights),
+        gateway_waiting=draw(gateways) if broken else NO_PICKER,
+    )
+
+
+def memories_of(key: TargetKey) -> st.SearchStrategy[TargetMemory]:
+    """Mostly one that lets a target shrink: watched for long, with no high wish."""
+    ages_s = st.sampled_from([10.0, 100.0, 200.0, 1000.0])
+    return st.builds(
+        lambda known_s, wished, moved_s, direction, flips: TargetMemory(
+            key=key,
+            known_from_s=None if known_s is None else START_S - known_s,
+            wished=tuple(Wished(at_s=START_S - age_s, replicas=count) for age_s, count in wished),
+            grown_at_s=None if moved_s is None else START_S - moved_s,
+            shrunk_at_s=None if moved_s is None else START_S - moved_s,
+            direction=direction,
+            flips_s=tuple(START_S - age_s for age_s in flips),
+        ),
+        st.sampled_from([7200.0, 7200.0, 7200.0, 30.0, None]),
+        st.lists(st.tuples(ages_s, st.integers(0, 12)), max_size=1),
+        st.sampled_from([None, None, 30.0]),
+        st.sampled_from([-1, 0, 0, 1]),
+        st.lists(ages_s, max_size=2),
+    )
+
+
+@st.composite
+def memories(draw: st.DrawFn, asked: Policy) -> Memory:
+    """A memory of ``asked``, mostly of a moment ago."""
+    names = [version.name for version in asked.versions]
+    held = st.builds(
+        ReleaseMemory,
+        stable=st.sampled_from([*names, "gone"]),
+        candidate=st.sampled_from(names),
+        weight_percent=st.sampled_from([0, 5, 50, 100]),
+        since_s=st.sampled_from([START_S - 9000.0, START_S - 30.0, START_S + 60.0]),
+    )
+    samples = st.builds(
+        lambda key, total_s: LoadSample(key=key, node_class="H100", total_s=total_s),
+        st.sampled_from([target.key for target in asked.targets()]),
+        st.sampled_from([30.0, 240.0, 900.0, 90_000.0]),
+    )
+    return Memory(
+        at_s=START_S - draw(st.sampled_from([15.0, 15.0, 15.0, 120.0, 121.0, -30.0])),
+        targets=tuple(draw(memories_of(target.key)) for target in asked.targets()),
+        load_samples=tuple(draw(st.lists(samples, max_size=3))),
+        release=draw(st.none() | held),
+    )
+
+
+@st.composite
+def worlds(draw: st.DrawFn, *, broken: bool = True, most_versions: int = 2) -> World:
+    """Any policy in any world."""
+    asked = draw(policies(most_versions=most_versions))
+    return World(
+        policy=asked,
+        observation=draw(observations(asked, broken=broken)),
+        memory=draw(st.one_of(*[memories(asked)] * 5, st.none())),
+    )
+
+
+# --- One fault at a time -----------------------------------------------------------------------------------------
+
+Fault = Callable[[World, Replica], World]
+"""A healthy world with one thing gone wrong; the replica is a broken one to put into it."""
+
+
+def with_a_replica(world: World, broken: Replica) -> World:
+    """Its first replica is ``broken``."""
+    first = world.observation.fleets[0]
+    assert isinstance(first.fleet, Fleet)
+    fleet = replace(first.fleet, replicas=(broken, *first.fleet.replicas[1:]))
+    return seeing(world, fleets=(replace(first, fleet=fleet), *world.observation.fleets[1:]))
+
+
+def without_a_fleet(world: World, _: Replica) -> World:
+    """The replicas of its first target cannot be listed."""
+    first, *rest = world.observation.fleets
+    return seeing(world, fleets=(replace(first, fleet=AWAY), *rest))
+
+
+def seeing(world: World, **difference: object) -> World:
+    """The world with something else in its observation."""
+    return replace(world, observation=replace(world.observation, **difference))  # type: ignore[arg-type]  # named above
+
+
+def remembering(world: World, last_s: float, **difference: object) -> World:
+    """The world with a memory of ``last_s`` ago, and something else remembered of each target."""
+    assert world.memory is not None
+    targets = tuple(replace(each, **difference) for each in world.memory.targets)  # type: ignore[arg-type]  # named below
+    return replace(world, memory=replace(world.memory, at_s=START_S - last_s, targets=targets))
+
+
+FAULTS: Final[tuple[Fault, ...]] = (
+    with_a_replica,
+    with_a_replica,
+    with_a_replica,
+    without_a_fleet,
+    lambda world, _: seeing(world, weights=AWAY),
+    lambda world, _: seeing(world, gateway_waiting=AWAY),
+    lambda world, _: seeing(world, gateway_waiting=nan),
+    lambda world, _: replace(world, memory=None),
+    lambda world, _: remembering(world, 121.0),
+    lambda world, _: remembering(world, -30.0),
+    lambda world, _: remembering(world, 15.0, known_from_s=START_S - 30.0),
+    lambda world, _: remembering(world, 15.0, known_from_s=None),
+)
+
+
+quiet_gateways: st.SearchStrategy[float | Missing] = st.sampled_from([NO_PICKER, 0.0])
+
+
+@st.composite
+def faults(draw: st.DrawFn) -> World:
+    """A world that would shrink, idle and watched for long, but for one fault."""
+    asked = replace(draw(policies()), paused=False, actuation=Actuation.SCALE, warm_floor=0, warm_windows=())
+    counts = st.integers(2, 6)
+    seen = [
+        FleetSeen(key=target.key, fleet=idle(target.key.version, draw(counts), draw(st.integers(0, 3))))
+        for target in asked.targets()
+    ]
+    calm = World(
+        policy=asked,
+        observation=Observation(
+            fleets=tuple(seen),
+            weights=draw(splits([version.name for version in asked.versions])),
+            gateway_waiting=draw(quiet_gateways),
+        ),
+        memory=Memory(
+            at_s=START_S - 15.0,
+            targets=tuple(TargetMemory(key=target.key, known_from_s=START_S - 7200.0) for target in asked.targets()),
+        ),
+    )
+    broken = draw(st.sampled_from(BROKEN))
+    return draw(st.sampled_from(FAULTS))(calm, KINDS[broken](f"{broken}.x"))
+
+
+def idle(version: str, count: int, more: int) -> Fleet:
+    """A fleet without work, of which a few more are asked for than are ready."""
+    replicas = tuple(KINDS["idle"](f"idle.{version}.{index}") for index in range(count))
+    return Fleet(requested=count + (more if more > 1 else 0), replicas=replicas, gpus_per_replica=1)

@@ -1,0 +1,474 @@
+"""The five promises hold in any world, and each of their properties kills the mutants that are named here.
+
+A property runs twice: against the core, where it must hold, and against the core with one part exchanged for a wrong
+one, where it must fail; otherwise it promises nothing. `promises.py` has the properties, `MUTANTS` the wrong parts.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from scaler.core import decide, demand, limits, loading, release
+from scaler.core.commands import commands_of
+from scaler.core.decide import _capacity, _Sight
+from scaler.core.demand import _told
+from scaler.core.limits import RULES, Case, Rule
+from scaler.core.model import (
+    Actuation,
+    Fleet,
+    Load,
+    Memory,
+    Missing,
+    Observation,
+    Policy,
+    Replica,
+    Ruling,
+    SetReplicas,
+    SetWeights,
+    TargetPlan,
+    Version,
+)
+from scaler.core.release import _onto_ready, _shares
+from scaler.core.release import claim as _claim
+from scaler.core.wish import replicas_needed, wish_of
+from tests.builders import START_S, fleet, key, load, plan_of, policy, ready, releasing, sample, seen, serving, watched
+from tests.core import promises
+from tests.core.closed_loop import Event, Site, ran, reconciled, sites, stories
+from tests.core.strategies import faults, worlds
+
+some = settings(max_examples=90)
+many = settings(max_examples=3000)
+deadly = settings(
+    max_examples=1500,
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate],
+    report_multiple_bugs=False,
+    suppress_health_check=list(HealthCheck),
+)
+"""The same examples on every run, and none made smaller: that there is one is all that is asked."""
+
+starts = st.integers(200, 400).map(float)
+start_lists = st.lists(starts, min_size=5, max_size=25)
+expectations = st.integers(50, 1600).map(float)
+seconds = st.integers(1, 1500).map(float)
+
+PROPERTIES: dict[Callable[..., None], tuple[st.SearchStrategy[object], ...]] = {
+    promises.every_number_has_a_reason: (worlds(broken=False) | worlds(),),
+    promises.nothing_shrinks_because_something_broke: (faults() | worlds(),),
+    promises.the_belief_is_what_was_measured: (start_lists, expectations),
+    promises.a_dip_must_outlast_three_quarters_of_a_start: (seconds, seconds),
+    promises.starts_that_drag_on_are_believed: (starts, st.integers(401, 3000).map(float)),
+    promises.a_start_past_its_budget_stops_growth: (seconds, seconds),
+    promises.traffic_goes_where_replicas_are_ready: (stories(),),
+    promises.traffic_keeps_its_replicas: (stories(),),
+    promises.versions_stay_within_the_maximum: (stories(),),
+    promises.an_interrupted_list_resumes: (
+        sites(most_versions=2),
+        st.sampled_from([0, 50, 90]),
+        st.integers(0, 2),
+        st.integers(0, 12),
+    ),
+    promises.it_keeps_to_its_own: (worlds(broken=False) | worlds(),),
+}
+"""Each property with what is drawn for it."""
+
+
+def holds(promise: Callable[..., None], how: settings) -> None:
+    """Run ``promise`` on what is drawn for it."""
+    how(given(*PROPERTIES[promise])(promise))()
+
+
+def fewer(how: settings, promise: Callable[..., None]) -> settings:
+    """A story has many ticks, and the end of one that broke off has a hundred."""
+    cost = {promises.an_interrupted_list_resumes: 5}
+    stories_cost = 3 if PROPERTIES[promise] == PROPERTIES[promises.traffic_keeps_its_replicas] else 1
+    return settings(how, max_examples=how.max_examples // cost.get(promise, stories_cost))
+
+
+def named(promise: Callable[..., None]) -> str:
+    return promise.__name__
+
+
+@pytest.mark.parametrize("promise", PROPERTIES, ids=named)
+def test_a_promise_holds(promise: Callable[..., None]) -> None:
+    holds(promise, fewer(some, promise))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("promise", PROPERTIES, ids=named)
+def test_a_promise_holds_in_many_worlds(promise: Callable[..., None]) -> None:
+    holds(promise, fewer(many, promise))
+
+
+# --- An example beside each --------------------------------------------------------------------------------------
+
+
+def test_the_trail_leads_from_what_is_asked_for_to_what_is_commanded() -> None:
+    plan = plan_of(seen(fleet(*serving(8))), policy(warm_floor=7), watched((30.0, 5)))
+
+    assert [(ruling.rule, ruling.before, ruling.after) for ruling in plan.targets[0].trail] == [
+        ("wish", 8, 1),
+        ("hold", 1, 5),
+        ("step_down", 5, 6),
+        ("warm_floor", 6, 7),
+    ]
+    assert plan.commands == (SetReplicas(key=key(), replicas=7),)
+
+
+def test_a_silent_replica_costs_nothing() -> None:
+    mute = ready("mute", load=Missing(why="connection refused"))
+
+    assert plan_of(seen(fleet(*serving(7), mute)), memory=watched()).targets[0].replicas == 8
+    assert plan_of(seen(fleet(*serving(8))), memory=watched()).targets[0].replicas == 6
+
+
+def test_a_restart_costs_nothing_but_the_operators_bound_does() -> None:
+    assert plan_of(seen(fleet(*serving(8))), policy(max_replicas=5)).targets[0].replicas == 5
+    assert plan_of(seen(fleet(*serving(8)))).targets[0].replicas == 8
+
+
+@pytest.mark.parametrize(("start_s", "replicas"), [(100.0, 6), (300.0, 8)])
+def test_faster_starts_let_a_dip_be_believed_sooner(start_s: float, replicas: int) -> None:
+    """Eight were needed 100 s ago: longer than three quarters of a start of 100 s, shorter than of one of 300 s."""
+    counted = tuple(f"r{index}" for index in range(8))
+    memory = replace(watched((100.0, 8)), load_samples=(sample(start_s),) * 5, counted=counted)
+
+    assert plan_of(seen(fleet(*serving(8))), memory=memory).targets[0].replicas == replicas
+
+
+def test_three_of_ten_ready_replicas_get_three_tenths_of_the_traffic() -> None:
+    v1, v2 = fleet(*serving(10, running=24.0)), fleet(*(ready(f"b{index}") for index in range(3)), requested=10)
+    observation = seen({"v1": v1, "v2": v2}, weights={"v1": 100, "v2": 0})
+
+    assert plan_of(observation, releasing((100, 0.0))).weights == {"v1": 70, "v2": 30}
+
+
+def test_a_story_of_a_release_that_crashes() -> None:
+    site = Site(
+        policy=releasing((50, 0.0), (100, 0.0)),
+        at_s=START_S,
+        requested={"v1": 4, "v2": 0},
+        weights={"v1": 100, "v2": 0},
+        pods=(),
+        running=96,
+        memory=None,
+    )
+    events = [Event(running=96)] * 4 + [Event(running=96, crash="v2")] * 2
+
+    told = [(dict(tick.site.weights), dict(tick.site.requested)) for tick in ran(reconciled(site), events)]
+
+    assert told == [
+        ({"v1": 100, "v2": 0}, {"v1": 4, "v2": 0}),
+        ({"v1": 100, "v2": 0}, {"v1": 4, "v2": 2}),
+        ({"v1": 50, "v2": 50}, {"v1": 4, "v2": 2}),
+        ({"v1": 50, "v2": 50}, {"v1": 4, "v2": 4}),
+        ({"v1": 0, "v2": 100}, {"v1": 4, "v2": 4}),
+        ({"v1": 100, "v2": 0}, {"v1": 4, "v2": 4}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "commanded"),
+    [
+        (policy(), [2]),
+        (policy(max_replicas=1), []),
+        (policy(paused=True), []),
+        (policy(actuation=Actuation.ADVISE), []),
+        (policy(actuation=Actuation.KEDA), []),
+    ],
+    ids=["scale", "bounded", "paused", "advise", "keda"],
+)
+def test_only_what_is_ours_is_written(asked: Policy, commanded: list[int]) -> None:
+    plan = plan_of(seen(fleet(*serving(1, running=48.0))), asked)
+
+    assert [each.replicas for each in plan.commands if isinstance(each, SetReplicas)] == commanded
+
+
+# --- Mutants -----------------------------------------------------------------------------------------------------
+
+
+def without(rule: Rule) -> tuple[Rule, ...]:
+    return tuple(each for each in RULES if each is not rule)
+
+
+def from_another_number(wish: int, case: Case) -> Ruling | None:
+    """A rule that rules on a number nobody has told it."""
+    return limits.bounds(wish + 1, case)
+
+
+def first_ruling_left_out(wish: Ruling, case: Case) -> TargetPlan:
+    """What the first rule changed is in the number, and not in the trail."""
+    plan = limits.limited(wish, case)
+    return replace(plan, trail=(wish, *plan.trail[2:]))
+
+
+def one_too_many(*plan: object) -> tuple[object, ...]:
+    """Commands that are not the plan's numbers."""
+    told = commands_of(*plan)  # type: ignore[arg-type]  # passed on as they came
+    return tuple(replace(each, replicas=each.replicas + 1) if isinstance(each, SetReplicas) else each for each in told)
+
+
+calls = count()
+
+
+def by_the_parity_of_calls(demand: object) -> Ruling:
+    """A need that depends on more than the arguments."""
+    need = replicas_needed(demand)  # type: ignore[arg-type]  # passed on as it came
+    return replace(need, after=need.after + next(calls) % 2)
+
+
+def silence_is_idleness(replica: Replica, _: Policy, at_s: float) -> Load:
+    """A load that was not read counts as none."""
+    return replica.load if isinstance(replica.load, Load) else load(at_s=at_s)
+
+
+def any_sample_counts(replica: Replica, asked: Policy, at_s: float) -> Load | Missing:
+    """However old it is."""
+    if isinstance(replica.load, Load):
+        replica = replace(replica, load=replace(replica.load, at_s=at_s))
+    return _told(replica, asked, at_s)
+
+
+def as_it_was(memory: Memory | None, at_s: float) -> Memory:
+    """A memory that does not notice that nobody has watched."""
+    return memory or Memory(at_s=at_s)
+
+
+def nothing_waits(observation: Observation) -> float:
+    """A queue that cannot be read counts as empty."""
+    waiting = observation.gateway_waiting
+    return waiting if isinstance(waiting, float) and 0.0 <= waiting < 1e6 else 0.0
+
+
+def nothing_known_is_nothing_needed(need: Ruling | Missing, share_percent: int, has: Fleet) -> Ruling:
+    """A wish that reads an unknown demand as an empty night."""
+    wish = wish_of(need, share_percent, has)
+    return replace(wish, after=0) if isinstance(need, Missing) else wish
+
+
+def asked_for_is_ready(version: Version, sight: _Sight) -> release.Capacity:
+    """Weights bounded by what is asked for instead of by what is ready."""
+    capacity = _capacity(version, sight)
+    fleets = [sight.observation.fleet(target.key) for target in version.targets]
+    asked = min(each.requested for each in fleets if isinstance(each, Fleet))
+    carries = capacity.carries_percent
+    if isinstance(carries, int) and capacity.ready > 0:
+        carries = min(100, carries * asked // capacity.ready)
+    return release.Capacity(ready=asked, carries_percent=100 if asked > capacity.ready == 0 else carries)
+
+
+def straight_to_the_aim(aim_percent: int, _: release.Case) -> int:
+    """Steps that do not wait for capacity."""
+    return aim_percent
+
+
+def never_back(aim_percent: int, case: release.Case) -> int:
+    """Weight that stays where nobody is ready."""
+    return max(case.current_percent, _onto_ready(aim_percent, case))
+
+
+def nothing_is_needed(*how: object) -> release.Claim:
+    """Ceilings that take what a version's traffic needs."""
+    return replace(_claim(*how), needed=0)  # type: ignore[arg-type]  # passed on as they came
+
+
+def shares_of_yesterday(
+    stage: release.Stage, aim_percent: int, _: dict[str, int], case: release.Case
+) -> dict[str, int]:
+    """Capacity for the traffic that was, not for what is given now."""
+    return dict(_shares(stage, aim_percent, case.weights, case))
+
+
+def ceilings_alone(claims: dict[str, release.Claim], _: release.Case, most: int) -> dict[str, int]:
+    """Each version may have the whole maximum."""
+    return dict.fromkeys(claims, most)
+
+
+def at_any_rate(asked: Policy, *rest: object) -> tuple[object, ...]:
+    """Commands that ignore who may write."""
+    return commands_of(replace(asked, paused=False, actuation=Actuation.SCALE), *rest)  # type: ignore[arg-type]
+
+
+def paused_writes(asked: Policy, *rest: object) -> tuple[object, ...]:
+    """Commands that ignore paused."""
+    return commands_of(replace(asked, paused=False), *rest)  # type: ignore[arg-type]  # passed on as they came
+
+
+def half_the_weights(*plan: object) -> tuple[object, ...]:
+    """Weights that name the candidate alone."""
+    told = commands_of(*plan)  # type: ignore[arg-type]  # passed on as they came
+    return tuple(SetWeights(weights={"v2": 50}) if isinstance(each, SetWeights) else each for each in told)
+
+
+def asked_for_once(wish: int, case: Case) -> Ruling | None:
+    """What was decided once is taken for done."""
+    if wish <= case.requested or case.memory.grown_at_s is None:
+        return None
+    return Ruling(rule="room", before=wish, after=case.requested, because="it was asked for", facts={})
+
+
+MUTANTS: dict[str, tuple[Callable[..., None], object, str, object]] = {
+    # 1
+    "a rule begins from another number": (
+        promises.every_number_has_a_reason,
+        limits,
+        "RULES",
+        (*RULES, from_another_number),
+    ),
+    "a ruling is left out of the trail": (
+        promises.every_number_has_a_reason,
+        decide,
+        "limited",
+        first_ruling_left_out,
+    ),
+    "a command is not the plan's number": (promises.every_number_has_a_reason, decide, "commands_of", one_too_many),
+    "a decision depends on more than its arguments": (
+        promises.every_number_has_a_reason,
+        decide,
+        "replicas_needed",
+        by_the_parity_of_calls,
+    ),
+    # 2
+    "silent replicas are idle": (
+        promises.nothing_shrinks_because_something_broke,
+        demand,
+        "_told",
+        silence_is_idleness,
+    ),
+    "any sample counts": (promises.nothing_shrinks_because_something_broke, demand, "_told", any_sample_counts),
+    "lost and unread replicas have no work": (
+        promises.nothing_shrinks_because_something_broke,
+        decide,
+        "unheard",
+        lambda *_: (),
+    ),
+    "an unread queue is empty": (
+        promises.nothing_shrinks_because_something_broke,
+        demand,
+        "_held_back",
+        nothing_waits,
+    ),
+    "no full window": (
+        promises.nothing_shrinks_because_something_broke,
+        limits,
+        "RULES",
+        without(limits.full_window),
+    ),
+    "nothing intact": (promises.nothing_shrinks_because_something_broke, limits, "RULES", without(limits.intact)),
+    "a gap goes unnoticed": (promises.nothing_shrinks_because_something_broke, decide, "_entered", as_it_was),
+    "an unknown demand is none": (
+        promises.nothing_shrinks_because_something_broke,
+        decide,
+        "wish_of",
+        nothing_known_is_nothing_needed,
+    ),
+    "replicas that are not seen are gone": (
+        promises.nothing_shrinks_because_something_broke,
+        Observation,
+        "shows_all_of",
+        lambda *_: True,
+    ),
+    # 3
+    "a prior that never fades": (promises.the_belief_is_what_was_measured, loading, "PRIOR_GONE_AT", 10**9),
+    "a hold that is configured": (
+        promises.a_dip_must_outlast_three_quarters_of_a_start,
+        Case,
+        "hold_s",
+        property(lambda _: 300.0),
+    ),
+    "no hold": (
+        promises.a_dip_must_outlast_three_quarters_of_a_start,
+        limits,
+        "RULES",
+        without(limits.hold),
+    ),
+    "only starts that ended are believed": (
+        promises.starts_that_drag_on_are_believed,
+        loading,
+        "_still_starting",
+        lambda *_: [],
+    ),
+    "starts that fail are asked for again": (
+        promises.a_start_past_its_budget_stops_growth,
+        limits,
+        "RULES",
+        without(limits.room),
+    ),
+    # 4
+    "weights are bounded by what is asked for": (
+        promises.traffic_goes_where_replicas_are_ready,
+        decide,
+        "_capacity",
+        asked_for_is_ready,
+    ),
+    "steps do not wait for capacity": (
+        promises.traffic_goes_where_replicas_are_ready,
+        release,
+        "_onto_ready",
+        straight_to_the_aim,
+    ),
+    "weight never goes back": (
+        promises.traffic_goes_where_replicas_are_ready,
+        release,
+        "_onto_ready",
+        never_back,
+    ),
+    "a third version keeps traffic that it cannot serve": (
+        promises.traffic_goes_where_replicas_are_ready,
+        release,
+        "_any_unready_weight",
+        lambda _: False,
+    ),
+    "the fallback takes what it does not carry": (
+        promises.traffic_goes_where_replicas_are_ready,
+        release,
+        "_bearable",
+        lambda version, fallback, _: 100 if version == fallback else 0,
+    ),
+    "room is made of what traffic needs": (promises.traffic_keeps_its_replicas, release, "claim", nothing_is_needed),
+    "traffic given now needs nothing yet": (
+        promises.traffic_keeps_its_replicas,
+        release,
+        "_shares",
+        shares_of_yesterday,
+    ),
+    "each version has the whole maximum": (
+        promises.versions_stay_within_the_maximum,
+        release,
+        "ceilings",
+        ceilings_alone,
+    ),
+    "what is decided is taken for done": (
+        promises.an_interrupted_list_resumes,
+        limits,
+        "RULES",
+        (*RULES, asked_for_once),
+    ),
+    # 5
+    "a paused policy writes": (promises.it_keeps_to_its_own, decide, "commands_of", paused_writes),
+    "advice is written": (promises.it_keeps_to_its_own, decide, "commands_of", at_any_rate),
+    "weights that are not all": (promises.it_keeps_to_its_own, decide, "commands_of", half_the_weights),
+    "no bounds": (promises.it_keeps_to_its_own, limits, "RULES", without(limits.bounds)),
+    "each version's own maximum": (promises.it_keeps_to_its_own, release, "ceilings", ceilings_alone),
+}
+"""Each wrong part with the promise that must notice it, and where it is put: a module or class, and the name there."""
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_mutant_is_killed(mutant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    promise, where, name, part = MUTANTS[mutant]
+    assert mutant in " ".join((promise.__doc__ or "").split()), "the promise's docstring names the mutants it kills"
+    monkeypatch.setattr(where, name, part)
+
+    with pytest.raises(AssertionError):
+        holds(promise, deadly)
+
+
+def test_every_promise_kills_a_mutant() -> None:
+    assert {promise for promise, *_ in MUTANTS.values()} == set(PROPERTIES)
