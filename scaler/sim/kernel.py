@@ -192,6 +192,7 @@ def fill(requests: Sequence[Request], replica: Replica) -> None:
             if not fits(requests, replica, request, done):
                 break
             left = request.prompt_tokens
+            request.start_ps = replica.boundary_ps
             replica.reserved_tokens += left + request.output_tokens
             replica.pending_tokens += left + request.output_tokens
         taken = min(left, replica.chunk_tokens - tokens)
@@ -361,6 +362,7 @@ def deliver(world: World, number: int, at_ps: int) -> None:
     elif slot == NOBODY or request.prompt_tokens + request.output_tokens > world.replicas[slot].kv_limit_tokens:
         request.fate = REFUSED
     else:
+        request.slot = slot
         place(world, world.replicas[slot], number, at_ps)
 
 

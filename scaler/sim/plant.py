@@ -79,7 +79,8 @@ class Plant:
         self._slots: list[int] = []
         self._free = list(range(SLOTS))
         self._now_ps = 0
-        self._requests = requests_of(trace, np.random.Generator(np.random.PCG64(seed)))
+        self._generator = np.random.Generator(np.random.PCG64(seed))
+        self._requests = requests_of(trace, self._generator)
         self._replicas = np.zeros(SLOTS, dtype=REPLICA)
         self._gates = np.zeros(1, dtype=GATE)
         self._gates["holds"] = int(holds)
@@ -93,6 +94,11 @@ class Plant:
         if until_ps > self._now_ps:
             kernel.advance(self._world, until_ps)
             self._now_ps = until_ps
+
+    def extend(self, trace: Trace) -> None:
+        """Let the requests of ``trace`` come as well. None may be before the last that is known, or before now."""
+        self._requests = np.concatenate([self._requests, requests_of(trace, self._generator)])
+        self._world = self._bound()
 
     def add(self, engine: Engine, version: int = 0) -> int:
         """Add a replica that is not sent requests yet; the answer names it."""
@@ -167,6 +173,10 @@ class Plant:
         finish_s[requests["finish_ps"] == NOBODY] = np.nan
         return Outcomes(ttft_s=ttft_s, finish_s=finish_s, fate=requests["fate"].copy())
 
+    def requests(self, numbers: Ints) -> Rows:
+        """A copy of the requests of these numbers, which count from 0 in the order of arrival; see `state.Request`."""
+        return self._requests[numbers]
+
     def fates(self) -> dict[Fate, int]:
         """How many requests there are of each fate."""
         counts = np.bincount(self._requests["fate"], minlength=len(Fate))
@@ -211,7 +221,7 @@ def requests_of(trace: Trace, generator: np.random.Generator) -> Rows:
     requests["output_tokens"] = trace.output_tokens
     requests["share"] = generator.integers(0, 100, size=len(trace))
     requests["fate"] = Fate.AHEAD
-    for name in ("link", "first_ps", "finish_ps"):
+    for name in ("link", "slot", "start_ps", "first_ps", "finish_ps"):
         requests[name] = NOBODY
     return requests
 

@@ -49,14 +49,19 @@ class Fate(IntEnum):
 
 
 class Request(Protocol):
-    """One request. ``link`` is the next one in the same queue, ``share`` (0 to 99) its hundredth of the traffic."""
+    """One request. ``link`` is the next one in the same queue, ``share`` (0 to 99) its hundredth of the traffic.
+
+    ``slot`` is the replica that it was sent to, NOBODY before.
+    """
 
     arrival_ps: int
-    first_ps: int  # its first token, NOBODY before
+    start_ps: int  # when its replica admitted it, NOBODY before
+    first_ps: int  # its first token, likewise
     finish_ps: int  # its last
     prompt_tokens: int
     output_tokens: int
     link: int
+    slot: int
     share: int
     fate: int
 
@@ -115,8 +120,9 @@ class Gate(Protocol):
 Rows = NDArray[Any]
 REQUEST: Final = np.dtype(
     [
-        *((name, np.int64) for name in ("arrival_ps", "first_ps", "finish_ps")),
+        *((name, np.int64) for name in ("arrival_ps", "start_ps", "first_ps", "finish_ps")),
         *((name, np.int32) for name in ("prompt_tokens", "output_tokens", "link")),
+        ("slot", np.int16),
         *((name, np.int8) for name in ("share", "fate")),
     ],
     align=True,

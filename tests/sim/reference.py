@@ -15,6 +15,7 @@ class Job:
     output: int
     unread: int  # prompt tokens that no step has taken
     written: int = 0
+    start_ps: int | None = None
     first_ps: int | None = None
     finish_ps: int | None = None
 
@@ -61,6 +62,7 @@ class Server:
                 if not self.may_admit(job):
                     break
                 self.admitted += 1
+                job.start_ps = self.now_ps
             part = min(job.unread, engine.chunk_tokens - self.taken)
             job.unread -= part
             self.taken += part

@@ -1,0 +1,76 @@
+"""Requests one by one: where and when each was served, and those that come while the plant runs."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scaler.sim.latency import LLAMA_8B_H100, Engine
+from scaler.sim.plant import Outcomes, Plant
+from scaler.sim.state import NOBODY, Fate
+from scaler.sim.trace import Trace, shipped
+from tests.sim.reference import served
+from tests.sim.traffic import engines, plant_of, tiny, trace_of, traces
+
+LONG_S = 1e4
+thorough = settings(deadline=None, max_examples=150)
+
+
+def part(trace: Trace, first: int, end: int) -> Trace:
+    return Trace(
+        name=trace.name,
+        arrival_s=trace.arrival_s[first:end],
+        prompt_tokens=trace.prompt_tokens[first:end],
+        output_tokens=trace.output_tokens[first:end],
+    )
+
+
+def same(one: Outcomes, other: Outcomes) -> bool:
+    pairs = ((one.ttft_s, other.ttft_s), (one.finish_s, other.finish_s), (one.fate, other.fate))
+    return all(np.array_equal(left, right, equal_nan=True) for left, right in pairs)
+
+
+@given(trace=traces, engine=engines, replicas=st.integers(1, 3), until_ms=st.integers(1, 3000))
+@thorough
+def test_each_request_says_when_it_was_admitted(trace: Trace, engine: Engine, replicas: int, until_ms: int) -> None:
+    """Kills a start that is taken again when a later step goes on with the same prompt."""
+    plant = plant_of(trace, engine, replicas)
+
+    plant.advance(until_ms / 1000)
+
+    jobs, _ = served(trace, engine, replicas, until_ms * 10**9)
+    starts_ps = plant.requests(np.arange(len(jobs)))["start_ps"].tolist()
+    assert starts_ps == [NOBODY if job.start_ps is None else job.start_ps for job in jobs]
+
+
+def test_each_request_says_which_replica_had_it() -> None:
+    plant = plant_of(trace_of([(0.0, 5, 5), (0.0, 5, 5), (9.0, 5, 5)]), tiny(), replicas=2)
+
+    plant.advance(1.0)
+
+    assert plant.requests(np.arange(3))["slot"].tolist() == [0, 1, NOBODY]
+
+
+def test_requests_that_come_in_parts_are_served_like_those_of_one_trace() -> None:
+    trace = part(shipped(), 0, 3000)
+    whole = plant_of(trace, LLAMA_8B_H100)
+    parts = plant_of(part(trace, 0, 0), LLAMA_8B_H100)
+
+    for first in range(0, 3000, 100):
+        parts.extend(part(trace, first, first + 100))
+        parts.advance(float(trace.arrival_s[first + 99]))
+        whole.advance(float(trace.arrival_s[first + 99]))
+    parts.advance(LONG_S)
+    whole.advance(LONG_S)
+
+    assert same(parts.outcomes(), whole.outcomes())
+
+
+def test_a_plant_without_requests_serves_those_that_come_later() -> None:
+    plant = Plant(trace_of([]), seed=0, holds=True)
+    plant.open(plant.add(tiny()))
+    plant.advance(5.0)
+
+    plant.extend(trace_of([(6.0, 5, 5)]))
+    plant.advance(LONG_S)
+
+    assert plant.fates()[Fate.FINISHED] == 1
