@@ -1,0 +1,174 @@
+"""The questions as PromQL: how many they are depends on the engines in use, never on how many policies use them.
+
+Every answer is grouped to the pod (or pool, or model) before it leaves Prometheus. Data-parallel engines of a server
+are summed, and then the largest of what is left is taken: a pod that two jobs scrape, or two Prometheus of a pair,
+counts once.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+from functools import cache
+from types import MappingProxyType
+from typing import Final
+
+from scaler.adapters.engines import (
+    GPU_TENSOR_ACTIVE,
+    GPU_XID,
+    MODEL_LABELS,
+    NAMESPACE_LABELS,
+    PICKER_QUEUE,
+    PICKER_SATURATION,
+    POD_LABELS,
+    POOL_LABEL,
+    SUMMED_LABELS,
+    TABLES,
+    Choice,
+    Kind,
+    Metric,
+    Signal,
+)
+from scaler.api.v1alpha1 import Engine
+
+MEAN_OVER: Final = "1m"
+"""What `Load` promises of running and kv_usage."""
+
+RATE_OVER: Final = "2m"
+"""Of a rate: two samples at least, even where the engines are scraped only once a minute."""
+
+GUARD_OVER: Final = "5m"
+
+
+class Question(Enum):
+    """One query of a tick."""
+
+    TIMES = "sample times"
+    RUNNING = "running"
+    WAITING = "waiting"
+    KV_USAGE = "KV usage"
+    AWAKE = "sleep state"
+    FIRST_TOKENS = "time to first token"
+    PICKER_TIMES = "endpoint picker's sample times"
+    PICKER_QUEUE = "endpoint picker's queue"
+    GPU_ERRORS = "GPU errors"
+    TENSOR_ACTIVITY = "tensor activity"
+
+
+_BY_POD: Final = f"by ({', '.join((*NAMESPACE_LABELS, *POD_LABELS, *MODEL_LABELS))})"
+_BY_MODEL: Final = f"by ({', '.join((*NAMESPACE_LABELS, *MODEL_LABELS, 'le'))})"
+_POOL: Final = ", ".join((*NAMESPACE_LABELS, POOL_LABEL))
+_POOL_MODELS: Final = f"{_POOL}, model_name, target_model_name"
+_ACROSS_ENGINES: Final = f"without ({', '.join(SUMMED_LABELS)})"
+
+_LATER_PARTS: Final = frozenset(
+    metric.name for table in TABLES.values() for choice in table.get(Signal.WAITING, ()) for metric in choice[1:]
+)
+
+Wrap = Callable[[Iterable[Metric], str], str]
+
+
+@cache
+def engine_queries(engines: frozenset[Engine], matchers: str) -> Mapping[Question, str]:
+    """What to ask of ``engines`` together; ``matchers`` are the user's own, kept to in every selector."""
+    texts = {
+        Question.TIMES: _by_choice(engines, Signal.WAITING, matchers, _oldest),
+        Question.RUNNING: _by_choice(engines, Signal.RUNNING, matchers, _mean_running),
+        Question.WAITING: _by_choice(engines, Signal.WAITING, matchers, _last_sum),
+        Question.KV_USAGE: _by_choice(engines, Signal.KV_USAGE, matchers, _mean_share),
+        Question.AWAKE: _by_choice(engines, Signal.AWAKE, matchers, _least),
+        Question.FIRST_TOKENS: _by_choice(engines, Signal.TTFT, matchers, _bucket_rates),
+    }
+    return MappingProxyType({question: text for question, text in texts.items() if text})
+
+
+@cache
+def picker_queries(matchers: str) -> Mapping[Question, str]:
+    """What to ask of the endpoint pickers."""
+    witnesses = [metric for choice in (*PICKER_SATURATION, *PICKER_QUEUE) for metric in choice]
+    times = " or ".join(f"min by ({_POOL}) (timestamp({selector([one], matchers)}))" for one in witnesses)
+    current, former = (_queue(choice, matchers) for choice in PICKER_QUEUE)
+    # The old name is served beside the new one, perhaps with other labels: a pool that has the new one has it alone.
+    queue = f"{current} or ({former} unless on ({_POOL}) {current})"
+    return MappingProxyType({Question.PICKER_TIMES: times, Question.PICKER_QUEUE: queue})
+
+
+@cache
+def gpu_queries(matchers: str) -> Mapping[Question, str]:
+    """What to ask of the DCGM exporters: the codes other than 0, and how busy the tensor cores of each pod were."""
+    errors, tensor = (selector([Metric(name=name, kind=Kind.GAUGE)], matchers) for name in (GPU_XID, GPU_TENSOR_ACTIVE))
+    return MappingProxyType(
+        {
+            Question.GPU_ERRORS: f"max {_BY_POD} ({errors}) > 0",
+            Question.TENSOR_ACTIVITY: f"max {_BY_POD} (avg_over_time({tensor}[{GUARD_OVER}]))",
+        }
+    )
+
+
+def selector(metrics: Iterable[Metric], matchers: str, suffix: str = "") -> str:
+    """The series of ``metrics``, which have their labels in common."""
+    chosen = list(metrics)
+    names = "|".join(f"{metric.name}{suffix}" for metric in chosen)
+    operator = "=~" if len(chosen) > 1 else "="
+    parts = [f'__name__{operator}"{names}"', *(f'{label}="{value}"' for label, value in chosen[0].labels), matchers]
+    return f"{{{','.join(part for part in parts if part)}}}"
+
+
+def _by_choice(engines: frozenset[Engine], signal: Signal, matchers: str, wrap: Wrap) -> str:
+    """First choices, then for the pods that have none the second ones, and so on; empty where nobody tells it."""
+    tables = [TABLES[engine].get(signal, ()) for engine in sorted(engines, key=lambda engine: engine.value)]
+    ranks = [
+        [metric for choices in tables for metric in (choices[rank] if rank < len(choices) else ())]
+        for rank in range(max(map(len, tables), default=0))
+    ]
+    return " or ".join(wrap(metrics, matchers) for metrics in ranks)
+
+
+def _alike(metrics: Iterable[Metric]) -> list[list[Metric]]:
+    """``metrics`` in groups that one selector can name."""
+    groups: dict[tuple[Kind, tuple[tuple[str, str], ...]], list[Metric]] = {}
+    for metric in metrics:
+        groups.setdefault((metric.kind, metric.labels), []).append(metric)
+    return list(groups.values())
+
+
+def _oldest(metrics: Iterable[Metric], matchers: str) -> str:
+    # timestamp() drops the name, so of names that one pod may serve side by side only the first can be asked for.
+    # It also gives a sample's own time to a plain selector alone; anything else has the time of the query.
+    firsts = [metric for metric in metrics if metric.name not in _LATER_PARTS]
+    return " or ".join(f"min {_BY_POD} (timestamp({selector(group, matchers)}))" for group in _alike(firsts))
+
+
+def _mean_running(metrics: Iterable[Metric], matchers: str) -> str:
+    parts = [_mean(group, matchers) for group in _alike(metrics)]
+    return f"max {_BY_POD} (sum {_ACROSS_ENGINES} ({' or '.join(parts)}))"
+
+
+def _mean_share(metrics: Iterable[Metric], matchers: str) -> str:
+    parts = [_mean(group, matchers) for group in _alike(metrics)]
+    return f"max {_BY_POD} (avg {_ACROSS_ENGINES} ({' or '.join(parts)}))"
+
+
+def _mean(group: list[Metric], matchers: str) -> str:
+    if group[0].kind is Kind.HISTOGRAM:
+        return f"rate({selector(group, matchers, '_sum')}[{RATE_OVER}])"
+    one = selector(group, matchers)
+    # An engine that is scraped less than once a minute has no sample in most minutes: its last one stands for it.
+    return f"avg_over_time({one}[{MEAN_OVER}]) or {one}"
+
+
+def _last_sum(metrics: Iterable[Metric], matchers: str) -> str:
+    parts = [selector(group, matchers) for group in _alike(metrics)]
+    return f"max {_BY_POD} (sum {_ACROSS_ENGINES} ({' or '.join(parts)}))"
+
+
+def _least(metrics: Iterable[Metric], matchers: str) -> str:
+    return " or ".join(f"min {_BY_POD} ({selector(group, matchers)})" for group in _alike(metrics))
+
+
+def _bucket_rates(metrics: Iterable[Metric], matchers: str) -> str:
+    parts = [f"rate({selector(group, matchers, '_bucket')}[{RATE_OVER}])" for group in _alike(metrics)]
+    return f"sum {_BY_MODEL} ({' or '.join(parts)})"
+
+
+def _queue(choice: Choice, matchers: str) -> str:
+    each = f"{_POOL_MODELS}, {', '.join(POD_LABELS)}, instance, fairness_id, priority"
+    return f"sum by ({_POOL_MODELS}) (max by ({each}) ({selector(choice, matchers)}))"

@@ -1,0 +1,201 @@
+"""The signals of all policies from Prometheus: a fixed number of queries a tick, whatever the number of policies."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from scaler.adapters.prometheus.answers import Pool, Reading, first_token_s, load_of, model_of, queue_of, warnings_of
+from scaler.adapters.prometheus.own import OwnQueries
+from scaler.adapters.prometheus.promql import Question, engine_queries, gpu_queries, picker_queries
+from scaler.adapters.prometheus.series import Row, rows_of
+from scaler.adapters.prometheus.server import Lack, Prometheus, Reads, Reason, Server
+from scaler.api.v1alpha1 import Engine
+from scaler.core.model import NO_PICKER, Load, Missing
+from scaler.runtime.signals import Answered, Asked
+
+Value = TypeVar("Value")
+
+ONLY_QUERIES: Final = Lack(reason=Reason.NO_SERIES, why="the engine is Custom: its queries tell the service's work")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What a tick's reading found besides its answers, each by policy.
+
+    ``asleep`` are pods that are ready and serve nothing; ``warnings`` is what the GPUs say against a pod; ``lacking``
+    counts the values that were missing by their `Reason`.
+    """
+
+    asleep: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    warnings: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    lacking: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+
+class PrometheusSignals:
+    """A `SignalSource` that asks ``servers``, each for what it reads; every query ends within ``timeout_s``.
+
+    Servers that read the same are asked alike and their answers joined (shards); a pod that two of them know has the
+    newer sample. ``counted`` is told the outcome of each query, ``told`` the account of each tick.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[Server],
+        *,
+        timeout_s: float,
+        own_queries_at_once: int = 4,
+        counted: Callable[[str], None] = lambda _: None,
+        told: Callable[[Account], None] = lambda _: None,
+    ) -> None:
+        self._servers = [Prometheus(server, timeout_s, counted) for server in servers]
+        self._told = told
+        own = [server for server in self._servers if Reads.QUERIES in server.server.reads]
+        if len(own) > 1:
+            raise ValueError(f"{len(own)} servers read the users' own queries: must be one at most")
+        self._own = OwnQueries(server=own[0], at_once=own_queries_at_once, timeout_s=timeout_s) if own else None
+
+    def close(self) -> None:
+        """Give up all connections."""
+        for server in self._servers:
+            server.close()
+
+    async def read(self, asked: Sequence[Asked], at_s: float) -> Mapping[str, Answered]:
+        """An answer for every policy asked for, by its name; what cannot be read is Missing in it, never an error."""
+        custom = [ask for ask in asked if ask.signals.engine is Engine.CUSTOM]
+        seen, own = await asyncio.gather(self._looked(asked, at_s), self._own_replicas(custom, at_s))
+        replicas = dict(zip((ask.policy for ask in custom), own, strict=True))
+        told = [_told(ask, seen, replicas.get(ask.policy), at_s) for ask in asked]
+        self._told(_account(told))
+        return {one.ask.policy: _answered(one) for one in told}
+
+    async def _looked(self, asked: Sequence[Asked], at_s: float) -> "_Seen":
+        wanted = _wanted(asked)
+        readings = await asyncio.gather(*(_reading(server, wanted, at_s) for server in self._servers))
+        by_server = list(zip(self._servers, readings, strict=True))
+        of = {reads: [got for server, got in by_server if reads in server.server.reads] for reads in Reads}
+        return _Seen(readings=of, models_of_pools=_models_of_pools(asked))
+
+    async def _own_replicas(self, custom: Sequence[Asked], at_s: float) -> Sequence[float | Lack]:
+        if self._own is None:
+            why = "no Prometheus server is configured to be asked the users' own queries"
+            return [Lack(reason=Reason.UNREACHABLE, why=why)] * len(custom)
+        return await self._own.replicas(custom, at_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """What the policies of this tick need at all: the only thing that the number of queries depends on."""
+
+    engines: frozenset[Engine]
+    has_pools: bool
+
+    def queries(self, server: Server) -> dict[Question, str]:
+        queries: dict[Question, str] = {}
+        if Reads.ENGINES in server.reads:
+            queries |= engine_queries(self.engines, server.matchers)
+        if Reads.PICKER in server.reads and self.has_pools:
+            queries |= picker_queries(server.matchers)
+        if Reads.GPUS in server.reads and self.engines:
+            queries |= gpu_queries(server.matchers)
+        return queries
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """What all servers answered, by what they are asked for, and who shares a pool with whom."""
+
+    readings: Mapping[Reads, Sequence[Reading]]
+    models_of_pools: Mapping[tuple[str, str], frozenset[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ToldOf:
+    """All that was read for one policy, with the reasons that the seam has no room for."""
+
+    ask: Asked
+    loads: Mapping[str, Load | Lack]
+    ttft_s: float | Lack
+    gateway_waiting: float | Lack | None
+    own_replicas: float | Lack | None
+    warnings: Mapping[str, tuple[str, ...]]
+
+    def lacks(self) -> list[Lack]:
+        values = [*self.loads.values(), self.ttft_s, self.gateway_waiting, self.own_replicas]
+        return [value for value in values if isinstance(value, Lack) and value is not ONLY_QUERIES]
+
+
+async def _reading(server: Prometheus, wanted: "_Wanted", at_s: float) -> Reading:
+    queries = wanted.queries(server.server)
+    answers = await asyncio.gather(*(_rows(server, promql, at_s) for promql in queries.values()))
+    return Reading(server.server.url, dict(zip(queries, answers, strict=True)))
+
+
+async def _rows(server: Prometheus, promql: str, at_s: float) -> tuple[Row, ...] | Lack:
+    result = await server.query(promql, at_s)
+    return result if isinstance(result, Lack) else rows_of(result)
+
+
+def _wanted(asked: Sequence[Asked]) -> _Wanted:
+    return _Wanted(
+        engines=frozenset(ask.signals.engine for ask in asked) - {Engine.CUSTOM},
+        has_pools=any(ask.signals.inference_pool_ref is not None for ask in asked),
+    )
+
+
+def _models_of_pools(asked: Sequence[Asked]) -> dict[tuple[str, str], frozenset[str]]:
+    models: dict[tuple[str, str], frozenset[str]] = {}
+    for ask in asked:
+        if (ref := ask.signals.inference_pool_ref) is not None:
+            key = (ask.namespace, ref.name)
+            models[key] = models.get(key, frozenset()) | {model_of(ask)}
+    return models
+
+
+def _told(ask: Asked, seen: _Seen, own_replicas: float | Lack | None, at_s: float) -> _ToldOf:
+    engines = seen.readings[Reads.ENGINES]
+    is_custom = ask.signals.engine is Engine.CUSTOM
+    return _ToldOf(
+        ask=ask,
+        loads={pod: ONLY_QUERIES if is_custom else load_of(engines, ask, pod) for pod in ask.pods},
+        ttft_s=ONLY_QUERIES if is_custom else first_token_s(engines, ask),
+        gateway_waiting=_gateway_waiting(ask, seen, at_s),
+        own_replicas=own_replicas,
+        warnings=warnings_of(seen.readings[Reads.GPUS], engines, ask),
+    )
+
+
+def _gateway_waiting(ask: Asked, seen: _Seen, at_s: float) -> float | Lack | None:
+    if (ref := ask.signals.inference_pool_ref) is None:
+        return None
+    key = (ask.namespace, ref.name)
+    others = seen.models_of_pools[key] - {model_of(ask)}
+    pool = Pool(key=key, others=others, stale_after_s=ask.signals.stale_seconds)
+    return queue_of(seen.readings[Reads.PICKER], pool, at_s)
+
+
+def _answered(told: _ToldOf) -> Answered:
+    return Answered(
+        loads={pod: _value(load) for pod, load in told.loads.items()},
+        ttft_s=_value(told.ttft_s),
+        gateway_waiting=NO_PICKER if told.gateway_waiting is None else _value(told.gateway_waiting),
+        own_replicas=None if told.own_replicas is None else _value(told.own_replicas),
+    )
+
+
+def _value(told: Value | Lack) -> Value | Missing:
+    return Missing(why=told.why) if isinstance(told, Lack) else told
+
+
+def _account(told: Sequence[_ToldOf]) -> Account:
+    asleep = {one.ask.policy: frozenset(pod for pod, load in one.loads.items() if _sleeps(load)) for one in told}
+    return Account(
+        asleep={policy: pods for policy, pods in asleep.items() if pods},
+        warnings={one.ask.policy: one.warnings for one in told if one.warnings},
+        lacking={one.ask.policy: dict(Counter(lack.reason.value for lack in one.lacks())) for one in told},
+    )
+
+
+def _sleeps(load: Load | Lack) -> bool:
+    return isinstance(load, Lack) and load.reason is Reason.ASLEEP

@@ -1,0 +1,304 @@
+"""What is made of the rows; the names of the pitfalls are those of the metrics page, section 6."""
+
+import json
+
+from scaler.adapters.prometheus import Reads, Server
+from scaler.adapters.prometheus.promql import Question
+from scaler.api.v1alpha1 import Engine
+from scaler.core.model import NO_PICKER, Load, Missing
+from tests.adapters.prometheus.conftest import Reader
+from tests.adapters.prometheus.fake_api import AT_S, FakePrometheus, asked, serving
+
+POOL = {"namespace": "models", "inference_pool": "pool"}
+
+
+async def test_a_load_is_what_the_pod_said_at_the_time_of_its_sample(
+    prometheus: FakePrometheus, reader: Reader
+) -> None:
+    prometheus.pod("a", running=2.5, waiting=3.0, kv_usage=0.25, at_s=AT_S - 7.0)
+
+    answer = await reader.answer(asked("a"))
+
+    assert answer.loads == {"a": Load(at_s=AT_S - 7.0, running=2.5, waiting=3.0, kv_usage=0.25)}
+
+
+async def test_pitfall_4_the_frozen_series_of_a_pod_that_is_gone_is_dropped(
+    prometheus: FakePrometheus, reader: Reader
+) -> None:
+    prometheus.pod("a")
+    prometheus.pod("gone", running=100.0)
+
+    answer = await reader.answer(asked("a"))
+
+    assert list(answer.loads) == ["a"]
+
+
+async def test_pitfall_4_a_frozen_series_keeps_the_time_of_its_last_sample(
+    prometheus: FakePrometheus, reader: Reader
+) -> None:
+    prometheus.pod("a", at_s=AT_S - 240.0)
+
+    answer = await reader.answer(asked("a"))
+
+    assert answer.loads["a"] == Load(at_s=AT_S - 240.0, running=2.0, waiting=3.0, kv_usage=0.5)
+
+
+async def test_pitfall_5_absent_is_not_zero(reader: Reader) -> None:
+    answer = await reader.answer(asked("a"))
+
+    load = answer.loads["a"]
+    assert isinstance(load, Missing)
+    assert "has no series of vllm:num_requests_waiting_by_reason at all: is VLLM the engine" in load.why
+    assert isinstance(answer.ttft_s, Missing)
+
+
+async def test_pitfall_6_a_wrong_model_name_is_told_with_the_nearest_that_exists(
+    prometheus: FakePrometheus, reader: Reader
+) -> None:
+    prometheus.pod("a", model="llama-3.1-8b")
+    prometheus.pod("b", model="qwen-3")
+
+    answer = await reader.answer(asked("a", model="llama-8b"))
+
+    load = answer.loads["a"]
+    assert isinstance(load, Missing)
+    assert load.why == (
+        f"Prometheus at {prometheus.url} has no series vllm:num_requests_waiting_by_reason"
+        '{namespace="models", pod="a", model_name="llama-8b"}; there is model_name="llama-3.1-8b"'
+    )
+    assert reader.account.lacking["models/llama"]["wrong_label"] == 1
+
+
+async def test_pitfall_6_the_label_may_be_called_model(prometheus: FakePrometheus, reader: Reader) -> None:
+    prometheus.pod("a", model=None, labels={"namespace": "models", "pod": "a", "model": "llama"})
+
+    answer = await reader.answer(asked("a"))
+
+    assert isinstance(answer.loads["a"], Load)
+
+
+async def test_pitfall_6_an_engine_without_a_model_label_has_only_one(
+    prometheus: FakePrometheus, reader: Reader
+) -> None:
+    prometheus.pod("a", model=None, awake=None)
+
+    answer = await reader.answer(asked("a", engine=Engine.TGI))
+
+    # TGI does not tell the use of its cache, whatever else has told it.
+    assert answer.loads["a"] == Load(at_s=AT_S - 5.0, running=2.0, waiting=3.0, kv_usage=0.0)
+
+
+async def test_pitfall_7_half_of_the_pods_are_missing_by_name(prometheus: FakePrometheus, reader: Reader) -> None:
+    prometheus.pod("a")
+
+    answer = await reader.answer(asked("a", "b"))
+
+    assert isinstance(answer.loads["a"], Load)
+    assert isinstance(answer.loads["b"], Missing)
+    assert "other pods of this model have one" in answer.loads["b"].why
+
+
+async def test_series_of_another_namespace_are_not_taken_for_ours(prometheus: FakePrometheus, reader: Reader) -> None:
+    prometheus.pod("a", labels={"namespace": "other", "pod": "a"})
+
+    answer = await reader.answer(asked("a"))
+
+    assert isinstance(answer.loads["a"], Missing)
+
+
+async def test_the_exported_pod_goes_before_the_exporters_own(prometheus: FakePrometheus, reader: Reader) -> None:
+    labels = {"namespace": "monitoring", "pod": "exporter", "exported_namespace": "models", "exported_pod": "a"}
+    prometheus.pod("a", labels=labels)
+
+    answer = await reader.answer(asked("a"))
+
+    assert isinstance(answer.loads["a"], Load)
+
+
+async def test_series_that_name_no_pod_are_told(prometheus: FakePrometheus, reader: Reader) -> None:
+    prometheus.pod("a", labels={"instance": "10.0.0.1:8000"})
+
+    answer = await reader.answer(asked("a"))
+
+    assert isinstance(answer.loads["a"], Missing)
+    assert "names its namespace and pod (by exported_pod, pod, pod_name" in answer.loads["a"].why
+
+
+async def test_not_a_number_never_passes(prometheus: FakePrometheus, reader: Reader) -> None:
+    for number, value in enumerate(("NaN", "+Inf", "-Inf")):
+        prometheus.pod(f"p{number}", running=float(value))
+
+    answer = await reader.answer(asked("p0", "p1", "p2"))
+
+    whys = [load.why for load in answer.loads.values() if isinstance(load, Missing)]
+    assert [why.rpartition(" is ")[2] for why in whys] == ["nan", "inf", "-inf"]
+
+
+async def test_a_sleeping_replica_is_no_supply_though_it_looks_idle(prometheus: FakePrometheus, reader: Reader) -> None:
+    prometheus.pod("a", running=0.0, waiting=0.0, kv_usage=0.0, awake=0.0)
+    prometheus.pod("b")
+
+    answer = await reader.answer(asked("a", "b"))
+
+    assert answer.loads["a"] == Missing(why="its engine is asleep and serves nothing")
+    assert reader.account.asleep == {"models/llama": frozenset({"a"})}
+
+
+async def test_an_engine_older_than_sleep_is_awake(prometheus: FakePrometheus, reader: Reader) -> None:
+    prometheus.pod("a", awake=None)
+
+    answer = await reader.answer(asked("a"))
+
+    assert isinstance(answer.loads["a"], Load)
+
+
+async def test_pitfall_8_a_quantile_is_taken_of_the_summed_buckets_at_each_policys_percentile(
+    prometheus: FakePrometheus, reader: Reader
+) -> None:
+    prometheus.first_tokens({"1": 90.0, "2": 100.0, "+Inf": 100.0})
+
+    told = await reader.signals.read([asked(percentile=90.0), asked(policy="models/b", model="llama")], AT_S)
+
+    assert [told[name].ttft_s for name in ("models/llama", "models/b")] == [1.0, 1.5]
+
+
+async def test_pitfall_10_no_traffic_is_not_a_latency_of_zero(prometheus: FakePrometheus, reader: Reader) -> None:
+    prometheus.first_tokens({"1": 0.0, "+Inf": 0.0})
+
+    answer = await reader.answer(asked())
+
+    assert answer.ttft_s == Missing(why="no request got its first token in the last 2 minutes")
+
+
+async def test_the_newer_sample_counts_where_two_servers_know_a_pod(prometheus: FakePrometheus) -> None:
+    prometheus.pod("a", running=1.0, at_s=AT_S - 100.0)
+    async with serving(FakePrometheus()) as second:
+        second.pod("a", running=9.0, at_s=AT_S - 1.0)
+        second.pod("b")
+        reader = Reader(Server(url=prometheus.url), Server(url=second.url, reads=frozenset({Reads.ENGINES})))
+
+        answer = await reader.answer(asked("a", "b"))
+
+        reader.signals.close()
+
+    assert answer.loads["a"] == Load(at_s=AT_S - 1.0, running=9.0, waiting=3.0, kv_usage=0.5)
+    assert isinstance(answer.loads["b"], Load)
+
+
+async def test_without_a_pool_there_is_no_picker(reader: Reader) -> None:
+    answer = await reader.answer(asked())
+
+    assert answer.gateway_waiting == NO_PICKER
+
+
+async def test_the_queue_of_the_pool_is_summed_over_its_models(prometheus: FakePrometheus, reader: Reader) -> None:
+    prometheus.row(Question.PICKER_TIMES, POOL, AT_S - 3.0)
+    prometheus.row(Question.PICKER_QUEUE, POOL | {"model_name": "llama"}, 4.0)
+    prometheus.row(Question.PICKER_QUEUE, POOL | {"model_name": "adapter-7"}, 3.0)
+
+    answer = await reader.answer(asked(pool="pool"))
+
+    assert answer.gateway_waiting == 7.0
+
+
+async def test_a_queue_that_was_never_used_is_empty_where_the_picker_is_read(
+    prometheus: FakePrometheus, reader: Reader
+) -> None:
+    prometheus.row(Question.PICKER_TIMES, POOL, AT_S - 3.0)
+
+    answer = await reader.answer(asked(pool="pool"))
+
+    assert answer.gateway_waiting == 0.0
+
+
+async def test_pitfall_5_a_picker_that_is_not_read_is_not_an_empty_queue(
+    prometheus: FakePrometheus, reader: Reader
+) -> None:
+    prometheus.row(Question.PICKER_TIMES, POOL, AT_S - 3.0)
+
+    answer = await reader.answer(asked(pool="poll"))
+
+    assert isinstance(answer.gateway_waiting, Missing)
+    assert answer.gateway_waiting.why.endswith('inference_pool="poll"}; there is inference_pool="pool"')
+
+
+async def test_pitfall_4_a_picker_that_was_last_seen_long_ago_is_missing(
+    prometheus: FakePrometheus, reader: Reader
+) -> None:
+    prometheus.row(Question.PICKER_TIMES, POOL, AT_S - 120.0)
+    prometheus.row(Question.PICKER_QUEUE, POOL, 4.0)
+
+    answer = await reader.answer(asked(pool="pool"))
+
+    assert answer.gateway_waiting == Missing(why="its last sample is 120 s old, the limit is 90 s")
+
+
+async def test_two_models_of_one_pool_do_not_count_each_others_requests(
+    prometheus: FakePrometheus, reader: Reader
+) -> None:
+    prometheus.row(Question.PICKER_TIMES, POOL, AT_S)
+    prometheus.row(Question.PICKER_QUEUE, POOL | {"model_name": "chat", "target_model_name": "llama"}, 4.0)
+    prometheus.row(Question.PICKER_QUEUE, POOL | {"model_name": "qwen", "target_model_name": ""}, 2.0)
+    policies = [asked(pool="pool"), asked(policy="models/qwen", pool="pool")]
+
+    told = await reader.signals.read(policies, AT_S)
+
+    assert [answer.gateway_waiting for answer in told.values()] == [4.0, 2.0]
+
+
+async def test_pitfall_1_the_gpus_only_warn(prometheus: FakePrometheus, reader: Reader) -> None:
+    exporter = {"namespace": "gpu-operator", "pod": "dcgm", "exported_namespace": "models", "exported_pod": "a"}
+    prometheus.pod("a", running=3.0)
+    prometheus.pod("b", running=3.0)
+    prometheus.row(Question.GPU_ERRORS, exporter, 79.0)
+    prometheus.row(Question.TENSOR_ACTIVITY, {"namespace": "models", "pod": "b"}, 0.0)
+
+    answer = await reader.answer(asked("a", "b"))
+
+    assert reader.account.warnings["models/llama"] == {
+        "a": ("a GPU of it reported the error XID 79",),
+        "b": ("it says that 3 requests run, and its tensor cores did nothing for 5 minutes",),
+    }
+    assert all(isinstance(load, Load) for load in answer.loads.values())
+
+
+async def test_the_same_number_of_queries_for_one_policy_and_for_two_hundred(
+    prometheus: FakePrometheus, reader: Reader
+) -> None:
+    many = [asked(f"p{n}", policy=f"models/m{n}", pool=f"pool{n}", percentile=50.0 + n % 49) for n in range(200)]
+
+    await reader.signals.read(many[:1], AT_S)
+    for_one = len(prometheus.requests)
+    await reader.signals.read(many, AT_S)
+
+    assert (for_one, len(prometheus.requests)) == (10, 20)
+
+
+async def test_nothing_is_asked_where_no_policy_asks(prometheus: FakePrometheus, reader: Reader) -> None:
+    await reader.signals.read([], AT_S)
+
+    assert prometheus.requests == []
+
+
+async def test_every_query_of_a_tick_is_of_the_same_moment(prometheus: FakePrometheus, reader: Reader) -> None:
+    await reader.answer(asked("a"), at_s=AT_S + 0.25)
+
+    assert {parameters["time"] for parameters in prometheus.parameters} == {f"{AT_S + 0.25:.3f}"}
+
+
+async def test_a_store_that_is_down_must_fail_the_query_rather_than_halve_it(
+    prometheus: FakePrometheus, reader: Reader
+) -> None:
+    await reader.answer(asked("a"))
+
+    assert {parameters["partial_response"] for parameters in prometheus.parameters} == {"false"}
+
+
+async def test_answers_hold_no_number_that_json_lacks(prometheus: FakePrometheus, reader: Reader) -> None:
+    prometheus.pod("a", running=float("nan"))
+    prometheus.first_tokens({"1": float("nan"), "+Inf": float("inf")})
+
+    answer = await reader.answer(asked("a"))
+
+    json.dumps([str(answer.loads), str(answer.ttft_s)], allow_nan=False)
+    assert isinstance(answer.ttft_s, Missing)
