@@ -38,10 +38,11 @@ def explain(plan: Plan, observation: Observation, at: str) -> str:
 
 
 def summary(target: TargetPlan) -> str:
-    """One target's decision in one sentence: the change, and the last ruling that made it what it is."""
-    last, before = target.trail[-1], target.trail[0].before
-    change = f"stay at {before}" if before == target.replicas else f"{before} to {target.replicas}"
-    return f"{target.key}: {change}. {RULE_WORDS[last.rule]}: {last.because}."
+    """One target's decision in one sentence: the change, what was needed, and the last ruling that altered it."""
+    first, last = target.trail[0], target.trail[-1]
+    change = f"stay at {first.before}" if first.before == target.replicas else f"{first.before} to {target.replicas}"
+    altered = "" if last is first else f"; {RULE_WORDS[last.rule].lower()}: {last.because}"
+    return f"{target.key}: {change}. {RULE_WORDS[first.rule]}: {first.because}{altered}."
 
 
 def _lines(plan: Plan, observation: Observation, at: str) -> Iterator[str]:

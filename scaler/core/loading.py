@@ -43,7 +43,8 @@ ABSURD_SHARE: Final = 0.25
 """A start five times off the median says nothing of the next one, unless a quarter of the starts do the same."""
 
 WAIT_MOST_S: Final = 600.0
-"""Waiting for a node counts up to this: a new GPU node takes about 600 s, beyond it GPUs are short, not slow."""
+"""A wait for a node of up to this counts: a new GPU node takes about 600 s. A longer one was for GPUs that were not
+there. It says nothing of the next start, and is left out whole."""
 
 LOAD_TIME_LEAST_S: Final = 1.0
 """No start is believed to be shorter: a quantile of zero would turn holds and look-ahead off."""
@@ -150,8 +151,12 @@ def _ended(samples: Sequence[LoadSample]) -> list[Lifetime]:
 
 
 def _repeating_s(sample: LoadSample) -> float:
-    waiting_s = sample.waiting_s or 0.0
-    return sample.total_s - max(0.0, waiting_s - WAIT_MOST_S)
+    return sample.total_s - _shortage_s(sample.waiting_s or 0.0)
+
+
+def _shortage_s(waited_s: float) -> float:
+    """The part of a wait for a node that was for GPUs which were not there."""
+    return waited_s if waited_s > WAIT_MOST_S else 0.0
 
 
 def believable(totals_s: Sequence[float]) -> list[float]:
@@ -175,7 +180,7 @@ def _still_starting(fleet: Fleet, at_s: float) -> list[Lifetime]:
 
 def _age_s(replica: Replica, at_s: float) -> float:
     waited_s = (at_s if replica.scheduled_at_s is None else replica.scheduled_at_s) - replica.created_at_s
-    return max(0.0, at_s - replica.created_at_s - max(0.0, waited_s - WAIT_MOST_S))
+    return max(0.0, at_s - replica.created_at_s - _shortage_s(waited_s))
 
 
 def _prior(loading: Loading, measured: int) -> list[Lifetime]:

@@ -10,7 +10,8 @@ has held all of it. A release is driven by one word (which version should serve)
     HOLDING      the step's hold is not over                                  stays
     ANALYSING    an analysis is asked for and nobody has given a verdict      stays
     RETURNING    it is the stable version, and another one has traffic        all that is ready, without steps
-    RETREATING   its ready replicas no longer carry the weight it has         down to what is ready
+    RETREATING   before it is stable, its ready replicas no longer carry      down to what is ready
+                 the weight it has; or it has none, and another version has
 
 Where the route's weights or the replicas of a version cannot be told there is no shift at all, and every target keeps
 what it has.
@@ -186,7 +187,10 @@ def _onto_ready(aim_percent: int, case: Case) -> int:
         return WHOLE_PERCENT
     if isinstance(candidate.carries_percent, Missing):
         return current_percent
-    if candidate.carries_percent < RETREAT_BELOW * current_percent and _stable_takes(candidate.carries_percent, case):
+    # A version that serves is not relieved by one on its way out, which drains while the demand grows.
+    is_on_trial = case.candidate != case.memory.stable
+    is_short = candidate.carries_percent < RETREAT_BELOW * current_percent
+    if is_on_trial and is_short and _stable_takes(candidate.carries_percent, case):
         return candidate.carries_percent
     return max(current_percent, min(aim_percent, candidate.carries_percent))
 

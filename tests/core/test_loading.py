@@ -101,17 +101,18 @@ def test_a_start_that_crashed_is_not_a_slow_start() -> None:
     assert believed(*measured, starts=fleet(restarted(starting(age_s=1500.0)))) == believed(*measured)
 
 
-def test_a_wait_for_a_node_counts_up_to_ten_minutes() -> None:
-    """A new GPU node takes 600 s; the other 2400 s were a shortage, which the next start need not meet."""
-    waited = replace(sample(3300.0), waiting_s=3000.0)
+def test_a_wait_for_a_node_counts_for_as_long_as_a_new_node_takes() -> None:
+    """A new GPU node takes 600 s; a wait of 3000 s was a shortage, which the next start need not meet."""
     asked = policy(loading=Loading(expected_s=300.0, budget_s=7200.0))
-
-    learned = load_time(key(), asked, [waited] * 5, EMPTY, START_S)
+    provisioned = [replace(sample(900.0), waiting_s=600.0)] * 5
+    short = [replace(sample(3300.0), waiting_s=3000.0)] * 5
     still_waiting = Replica(name="w", created_at_s=START_S - 3000.0)
+
     meanwhile = load_time(key(), asked, [sample(300.0)] * 5, fleet(still_waiting, still_waiting), START_S)
 
-    assert learned.p90_s == 900.0
-    assert meanwhile.p90_s == 600.0
+    assert load_time(key(), asked, provisioned, EMPTY, START_S).p90_s == 900.0
+    assert load_time(key(), asked, short, EMPTY, START_S).p90_s == 300.0
+    assert meanwhile.p90_s == 300.0
 
 
 def test_one_absurd_start_changes_nothing() -> None:
@@ -200,6 +201,14 @@ def test_the_newest_twenty_starts_of_each_target_are_kept() -> None:
 
     assert len([each for each in samples if each.key == key("v1")]) == SAMPLES_KEPT
     assert [each.total_s for each in samples if each.key == key("v2")] == [77.0, 300.0]
+
+
+def test_starts_are_learned_in_the_order_in_which_they_ended() -> None:
+    later, earlier = ready("a", age_s=100.0), replace(ready("b", age_s=900.0), created_at_s=START_S - 1000.0)
+
+    samples, _ = learn((), (), seen(fleet(later, earlier)))
+
+    assert [each.total_s for each in samples] == [100.0, 300.0]
 
 
 def test_what_is_gone_is_forgotten_but_not_while_a_fleet_cannot_be_seen() -> None:
