@@ -5,7 +5,7 @@ READY := .venv/.ready
 COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock (from $$($(BIN)/python tools/stale.py --digest))" pyproject.toml
 
-.PHONY: help demo test check format lock crd bench
+.PHONY: help demo test check format lock crd testbed bench
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -22,7 +22,7 @@ demo: $(READY)  ## Run the controller against an embedded cluster, on a real hou
 	$(BIN)/forebay demo
 
 test: $(READY)  ## Run every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not bench"
 
 check: $(READY)  ## The quick gate: format, lint, types, contracts, staleness, fast tests
 	$(BIN)/ruff format --check
@@ -42,6 +42,9 @@ lock: $(READY)  ## Compile requirements/*.txt from pyproject.toml
 
 crd: $(READY)  ## Generate deploy/crd from scaler/api
 	$(BIN)/python -m scaler.api.crd deploy/crd/forebay.dev_scalingpolicies.yaml
+
+testbed: $(READY)  ## Build the real control plane that the cluster tests run on, once
+	$(BIN)/python -m testbed.build
 
 bench: $(READY)  ## Measure what docs/ gives figures for
 	$(BIN)/python -m pytest -m bench -q -s
