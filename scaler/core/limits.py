@@ -148,7 +148,7 @@ def hold(wish: int, case: Case) -> Ruling | None:
         return None
     highest = max(recent, key=lambda wished: wished.replicas)
     because = (
-        f"{case.at_s - highest.at_s:.0f} s ago {highest.replicas} were needed, and a start takes up to "
+        f"{case.at_s - highest.at_s:.0f} s ago it took {_replicas(highest.replicas)}, and a start takes up to "
         f"{case.load_time.p90_s:.0f} s: a dip must last {case.hold_s:.0f} s"
     )
     facts = {"hold_s": case.hold_s, "highest": highest.replicas, "load_time_p90_s": case.load_time.p90_s}
@@ -175,7 +175,7 @@ def flaps(wish: int, case: Case) -> Ruling | None:
     recent = [flip_s for flip_s in case.memory.flips_s if case.at_s - flip_s < FLIPS_KEPT_S]
     if len(recent) + 2 <= budget:
         return None
-    because = f"turning now, and back again, would make {len(recent) + 2} turns within the hour: {budget} are allowed"
+    because = f"turning now, and back again, would make {len(recent) + 2} turns within the hour, of {budget}"
     return _no_less_than(case.requested, wish, "flaps", because, {"flips": len(recent), "budget": budget})
 
 
@@ -202,7 +202,7 @@ def bounds(wish: int, case: Case) -> Ruling | None:
     low = _low(case.policy, case.target, case.share_percent)
     high = case.ceiling if case.target.max_replicas is None else min(case.ceiling, case.target.max_replicas)
     after = min(max(wish, low), high)
-    because = f"at most {high} are allowed" if high <= low else f"{low} to {high} are allowed"
+    because = "the operator allows " + (f"at most {high}" if high <= low else f"{low} to {high}")
     if high == case.ceiling < case.policy.max_replicas:
         because += " beside the other versions"
     return _changed(Ruling(rule="bounds", before=wish, after=after, because=because, facts={"low": low, "high": high}))

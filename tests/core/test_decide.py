@@ -226,6 +226,55 @@ def test_a_role_that_is_silent_keeps_what_it_has_and_the_other_is_sized() -> Non
     assert [target.trail[-1].rule for target in plan.targets] == ["wish", "keep"]
 
 
+def two_versions_of_two_roles(**asked: object) -> Policy:
+    """A release from v1 to v2, each with prefill and decoding."""
+    pairs = [
+        (name, tuple(Target(key=key(name, role)) for role in (Role.PREFILL, Role.DECODE))) for name in ("v1", "v2")
+    ]
+    versions = tuple(Version(name=name, targets=targets) for name, targets in pairs)
+    return replace(releasing((100, 0.0)), versions=versions, **asked)  # type: ignore[arg-type]  # named by the test
+
+
+def both_roles(work: Mapping[tuple[str, Role], Fleet]) -> Observation:
+    told = tuple(FleetSeen(key=key(name, role), fleet=each) for (name, role), each in work.items())
+    return Observation(fleets=told, weights={"v1": 100, "v2": 0})
+
+
+def test_a_version_carries_what_its_scarcest_role_does() -> None:
+    """v2 has prefill for all of the traffic, and decoding for a quarter of it."""
+    observation = both_roles(
+        {
+            ("v1", Role.PREFILL): fleet(*serving(1, running=24.0)),
+            ("v1", Role.DECODE): fleet(*serving(4, running=24.0)),
+            ("v2", Role.PREFILL): fleet(*serving(1)),
+            ("v2", Role.DECODE): fleet(*serving(1)),
+        }
+    )
+
+    assert plan_of(observation, two_versions_of_two_roles()).weights == {"v1": 75, "v2": 25}
+
+
+def test_the_maximum_is_of_each_role_by_itself() -> None:
+    """Of 6 allowed, v1 has 4 for prefill, which leaves v2 two, and 1 for decoding, which leaves it all it wants."""
+    observation = both_roles(
+        {
+            ("v1", Role.PREFILL): fleet(*serving(4, running=24.0)),
+            ("v1", Role.DECODE): fleet(*serving(1, running=72.0)),
+            ("v2", Role.PREFILL): fleet(),
+            ("v2", Role.DECODE): fleet(),
+        }
+    )
+
+    plan = plan_of(observation, two_versions_of_two_roles(max_replicas=6))
+
+    assert {str(target.key): target.replicas for target in plan.targets} == {
+        "v1/Prefill": 4,
+        "v1/Decode": 3,
+        "v2/Prefill": 2,
+        "v2/Decode": 3,
+    }
+
+
 # --- Growing, holding, shrinking, turning ------------------------------------------------------------------------
 
 

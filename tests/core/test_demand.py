@@ -56,6 +56,10 @@ def test_what_waits_at_the_gateway_is_work() -> None:
     assert known.waiting == 32.0
 
 
+def test_a_queue_of_a_million_is_the_most_that_is_believed() -> None:
+    assert isinstance(demand(replace(seen(fleet(*serving(1))), gateway_waiting=1e6)), Demand)
+
+
 def test_a_policy_without_an_endpoint_picker_lacks_nothing() -> None:
     observation = seen(fleet(*serving(1, waiting=1)))
 

@@ -214,7 +214,7 @@ def test_a_dip_must_outlast_the_hold(memory: TargetMemory, ruled: int) -> None:
 
 def test_the_hold_says_what_was_needed_and_what_a_start_costs() -> None:
     assert because(limits.hold, 2, case(memory=wished((120.0, 6)))) == (
-        "120 s ago 6 were needed, and a start takes up to 400 s: a dip must last 300 s"
+        "120 s ago it took 6 replicas, and a start takes up to 400 s: a dip must last 300 s"
     )
 
 
@@ -273,7 +273,7 @@ def test_the_flap_budget_counts_the_turn_back() -> None:
     memory = replace(WATCHED, direction=1, flips_s=(START_S - 60.0,))
 
     assert because(limits.flaps, 2, case(memory=memory)) == (
-        "turning now, and back again, would make 3 turns within the hour: 2 are allowed"
+        "turning now, and back again, would make 3 turns within the hour, of 2"
     )
 
 
@@ -320,6 +320,11 @@ def test_the_lower_bound_and_the_floor_go_by_the_traffic_rounded_up(share_percen
     assert least(sharing.policy, sharing.target, share_percent, START_S) == low
 
 
+@pytest.mark.parametrize(("floor", "low", "expected"), [(6, 1, 6), (1, 6, 6), (0, 0, 0)])
+def test_the_least_is_the_higher_of_floor_and_lower_bound(floor: int, low: int, expected: int) -> None:
+    assert least(policy(warm_floor=floor, min_replicas=low), target(), 100, START_S) == expected
+
+
 def target(low: int = 0, high: int | None = None) -> Target:
     return Target(key=key(), min_replicas=low, max_replicas=high)
 
@@ -327,13 +332,13 @@ def target(low: int = 0, high: int | None = None) -> Target:
 @pytest.mark.parametrize(
     ("wish", "seen", "ruled", "reason"),
     [
-        (0, case(), 1, "1 to 40 are allowed"),
-        (50, case(), 40, "1 to 40 are allowed"),
-        (50, case(target=target(high=30)), 30, "1 to 30 are allowed"),
-        (50, case(ceiling=12), 12, "1 to 12 are allowed beside the other versions"),
-        (50, case(ceiling=12, target=target(high=9)), 9, "1 to 9 are allowed"),
-        (1, case(target=target(low=3)), 3, "3 to 40 are allowed"),
-        (9, case(ceiling=2, target=target(low=3)), 2, "at most 2 are allowed beside the other versions"),
+        (0, case(), 1, "the operator allows 1 to 40"),
+        (50, case(), 40, "the operator allows 1 to 40"),
+        (50, case(target=target(high=30)), 30, "the operator allows 1 to 30"),
+        (50, case(ceiling=12), 12, "the operator allows 1 to 12 beside the other versions"),
+        (50, case(ceiling=12, target=target(high=9)), 9, "the operator allows 1 to 9"),
+        (1, case(target=target(low=3)), 3, "the operator allows 3 to 40"),
+        (9, case(ceiling=2, target=target(low=3)), 2, "the operator allows at most 2 beside the other versions"),
     ],
     ids=["low", "high", "target's high", "beside", "target beside", "target's low", "high over low"],
 )

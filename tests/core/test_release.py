@@ -183,6 +183,12 @@ def test_traffic_of_a_version_without_replicas_goes_to_the_stable_one() -> None:
     assert shift.weights == {"v1": 95, "v2": 5, "v3": 0}
 
 
+def test_the_fallback_is_the_stable_version_however_many_others_are_ready() -> None:
+    shift = shifted({"v1": 60, "v2": 40, "v3": 0}, v1=capacity(1, 10), v2=NONE, v3=capacity(9, 90))
+
+    assert shift.weights == {"v1": 100, "v2": 0, "v3": 0}
+
+
 def test_where_the_stable_version_is_not_ready_the_readiest_is_the_fallback() -> None:
     shift = shifted({"v1": 60, "v2": 40, "v3": 0, "v4": 0}, v1=NONE, v2=NONE, v3=capacity(1, 10), v4=capacity(2, 20))
 
@@ -234,9 +240,8 @@ def test_a_release_by_steps_as_the_route_follows() -> None:
 
 
 def test_without_a_memory_whoever_else_has_most_traffic_is_the_stable_version() -> None:
-    lost_memory = entered(release(), {"v1": 30, "v2": 25, "v3": 45}, None, START_S)
-
-    assert lost_memory == memory(stable="v3")
+    assert entered(release(), {"v1": 30, "v2": 25, "v3": 45}, None, START_S) == memory(stable="v3")
+    assert entered(release(), at(60), None, START_S) == memory(stable="v1")
 
 
 def test_without_a_memory_a_version_that_has_everything_serves() -> None:
@@ -349,6 +354,10 @@ def test_two_versions_share_the_maximum(most: int, v1: Claim, v2: Claim, room: d
 
 def test_the_stable_version_has_what_the_others_leave() -> None:
     assert rooms(20, v1=of(10, 5, 20), v2=of(4, 4, 8), v3=of(6, 3, 6)) == {"v1": 6, "v2": 4, "v3": 6}
+
+
+def test_what_is_left_is_the_candidates_before_a_third_versions() -> None:
+    assert rooms(20, v0=of(4, 4, 8), v1=of(8, 8, 8), v2=of(4, 4, 8)) == {"v0": 4, "v1": 8, "v2": 8}
 
 
 @pytest.mark.parametrize(

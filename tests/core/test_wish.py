@@ -33,6 +33,7 @@ def wish(replicas: int, has: Fleet, share_percent: int = 100) -> int:
         (demand(running=25.0), 2),
         (demand(waiting=240.0), 10),
         (demand(running=8.0, kv_replicas=2.0), 3),  # 2 caches at 0.7 of each
+        (demand(running=1.0, waiting=1.0, kv_replicas=2.0), 6),
         (demand(running=8.0, waiting=8.0, kv_replicas=2.0), 6),  # what waits will want 2 more
         (demand(kv_replicas=2.0), 3),  # nobody runs: there is no average to expect of those who wait
     ],
