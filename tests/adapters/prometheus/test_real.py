@@ -1,0 +1,264 @@
+"""A real Prometheus over real vLLM samples: that the questions mean what we think they mean."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from scaler.adapters.clock import SystemClock
+from scaler.adapters.prometheus import Server
+from scaler.api.v1alpha1 import Engine, Queries
+from scaler.core.model import Load, Missing
+from scaler.runtime.signals import Answered, Asked
+from tests.adapters.prometheus.conftest import Reader
+from tests.adapters.prometheus.fake_api import asked
+from tests.adapters.prometheus.real import Page, Pages, program, scraped, value_of
+
+pytestmark = pytest.mark.slow
+
+# Of the last minutes: Prometheus takes no sample that is far from its own now. Whole seconds compare without rounding.
+AT_S = float(int(SystemClock().now_s())) - 60.0
+QUEUEING = (Path(__file__).parents[1] / "engines/samples/vllm-0.32.0-queueing.prom").read_text(encoding="utf-8")
+
+
+def of_pod(name: str, namespace: str = "models") -> Mapping[str, str]:
+    return {"namespace": namespace, "pod": name}
+
+
+def vllm(running: float = 2.0, waiting: float = 26.0, awake: float = 1.0, kv_usage: float = 0.5) -> str:
+    """The real exposition, with other values where a test wants them."""
+    values = {
+        r"num_requests_running\{[^}]*\}": running,
+        r'num_requests_waiting_by_reason\{[^}]*reason="capacity"\}': waiting,
+        r'engine_sleep_state\{[^}]*"awake"\}': awake,
+        r"kv_cache_usage_perc\{[^}]*\}": kv_usage,
+    }
+    text = QUEUEING
+    for pattern, value in values.items():
+        text = re.sub(rf"(vllm:{pattern}) .*", rf"\g<1> {value}", text)
+    return text
+
+
+def grown(text: str, times: int) -> str:
+    """The same engine after ``times`` as many requests."""
+    return re.sub(
+        r"(time_to_first_token_seconds_bucket\{[^}]*\}) (\S+)",
+        lambda found: f"{found[1]} {float(found[2]) * times}",
+        text,
+    )
+
+
+def lines(*texts: str) -> str:
+    return "".join(f"{text}\n" for text in texts)
+
+
+SECOND_ENGINE = QUEUEING.replace('engine="0"', 'engine="1"')
+OLD = lines('vllm:num_requests_running{model_name="tiny"} 1', 'vllm:num_requests_waiting{model_name="tiny"} 4')
+BOTH_KV = lines('vllm:gpu_cache_usage_perc{model_name="tiny"} 0.9', 'vllm:kv_cache_usage_perc{model_name="tiny"} 0.3')
+SGLANG = lines(
+    'sglang:num_running_reqs{model_name="tiny",tp_rank="0",dp_rank="0"} 3',
+    'sglang:num_running_reqs{model_name="tiny",tp_rank="1",dp_rank="0"} 3',
+    'sglang:num_running_reqs{model_name="tiny",tp_rank="0",dp_rank="1"} 4',
+    'sglang:num_queue_reqs{model_name="tiny"} 5',
+    'sglang:num_grammar_queue_reqs{model_name="tiny"} 2',
+    'sglang:token_usage{model_name="tiny"} 0.25',
+)
+TRITON = lines(
+    'nv_trt_llm_request_metrics{model="tiny",request_type="scheduled"} 6',
+    'nv_trt_llm_request_metrics{model="tiny",request_type="active"} 9',
+    'nv_trt_llm_request_metrics{model="tiny",request_type="waiting"} 1',
+    'nv_trt_llm_kv_cache_block_metrics{model="tiny",kv_cache_block_type="fraction"} 0.75',
+    'nv_trt_llm_kv_cache_block_metrics{model="tiny",kv_cache_block_type="used"} 750',
+)
+TEI = [lines("te_queue_size 2", f"te_request_inference_duration_sum {7.5 * step}") for step in range(9)]
+DCGM = lines(
+    'DCGM_FI_DEV_XID_ERRORS{gpu="0",exported_pod="a",exported_namespace="models"} 0',
+    'DCGM_FI_DEV_XID_ERRORS{gpu="1",exported_pod="a",exported_namespace="models"} 79',
+    'DCGM_FI_PROF_PIPE_TENSOR_ACTIVE{gpu="0",exported_pod="a",exported_namespace="models"} 0.4',
+)
+PICKER = lines(
+    'llm_d_epp_flow_control_pool_saturation{inference_pool="pool",stage="decode"} 0.5',
+    'llm_d_epp_flow_control_queue_size{inference_pool="pool",model_name="tiny",fairness_id="x",priority="0"} 3',
+    'llm_d_epp_flow_control_queue_size{inference_pool="pool",model_name="tiny",fairness_id="y",priority="0"} 4',
+    'inference_extension_flow_control_queue_size{inference_pool="pool",fairness_id="x",priority="0"} 3',
+    'inference_extension_flow_control_queue_size{inference_pool="pool",fairness_id="y",priority="0"} 4',
+)
+OLD_PICKER = lines(
+    'inference_extension_flow_control_pool_saturation{inference_pool="old"} 0.5',
+    'inference_extension_flow_control_queue_size{inference_pool="old",fairness_id="x",priority="0"} 5',
+)
+
+PAGES = [
+    Page(labels=of_pod("a"), texts=[vllm(running=n) for n in (100.0, 1.0, 2.0, 3.0, 6.0)], ends_at_s=AT_S - 5.0),
+    Page(labels=of_pod("a"), texts=[vllm(running=3.0)], ends_at_s=AT_S - 4.0, job="again"),
+    Page(labels=of_pod("two"), texts=[vllm() + SECOND_ENGINE], ends_at_s=AT_S - 1.0),
+    Page(labels=of_pod("frozen"), texts=[vllm()], ends_at_s=AT_S - 240.0),
+    Page(labels=of_pod("gone"), texts=[vllm()], ends_at_s=AT_S - 400.0),
+    Page(labels=of_pod("asleep"), texts=[vllm(running=0.0, waiting=0.0, awake=0.0)], ends_at_s=AT_S),
+    Page(labels=of_pod("nan"), texts=[vllm(running=float("nan"))], ends_at_s=AT_S),
+    Page(labels=of_pod("old"), texts=[OLD + BOTH_KV], ends_at_s=AT_S),
+    Page(labels=of_pod("sglang"), texts=[SGLANG], ends_at_s=AT_S),
+    Page(labels=of_pod("triton"), texts=[TRITON], ends_at_s=AT_S),
+    Page(labels=of_pod("tei"), texts=TEI, ends_at_s=AT_S),
+    Page(labels=of_pod("b1", "buckets"), texts=[grown(vllm(), n) for n in range(1, 10)], ends_at_s=AT_S),
+    Page(labels=of_pod("b2", "buckets"), texts=[grown(vllm(), 2 * n) for n in range(1, 10)], ends_at_s=AT_S),
+    Page(labels=of_pod("dcgm", "monitoring"), texts=[DCGM], ends_at_s=AT_S, job="gpus"),
+    Page(labels=of_pod("picker"), texts=[PICKER], ends_at_s=AT_S, job="picker"),
+    Page(labels=of_pod("picker"), texts=[PICKER], ends_at_s=AT_S, job="picker-again"),
+    Page(labels=of_pod("old-picker"), texts=[OLD_PICKER], ends_at_s=AT_S, job="picker"),
+]
+
+
+@pytest.fixture(scope="module")
+def pages() -> Pages:
+    return Pages(PAGES)
+
+
+@pytest.fixture(scope="module")
+def url(pages: Pages, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with scraped(pages, tmp_path_factory.mktemp("prometheus"), program("prometheus")) as url:
+        yield url
+
+
+@pytest.fixture
+def reader(url: str) -> Iterator[Reader]:
+    reader = Reader(Server(url=url))
+    yield reader
+    reader.signals.close()
+
+
+def tiny(*pods: str, engine: Engine = Engine.VLLM, pool: str | None = None) -> Asked:
+    return asked(*pods, engine=engine, model="tiny", pool=pool)
+
+
+async def told(reader: Reader, ask: Asked) -> Answered:
+    return await reader.answer(ask, AT_S)
+
+
+async def test_the_real_exposition_is_read_as_means_of_a_minute_and_the_last_queue(reader: Reader) -> None:
+    answer = await told(reader, tiny("a"))
+
+    # The mean of the four samples of the last minute, not of all five; scraped by two jobs, and counted once.
+    assert answer.loads["a"] == Load(at_s=AT_S - 5.0, running=3.0, waiting=26.0, kv_usage=0.5)
+    assert set(reader.outcomes) == {"answered"}
+
+
+async def test_data_parallel_engines_of_a_server_add_up_and_share_a_cache_in_the_mean(reader: Reader) -> None:
+    answer = await told(reader, tiny("two"))
+
+    load = answer.loads["two"]
+    assert isinstance(load, Load)
+    assert (load.running, load.waiting) == (4.0, 52.0)
+    assert load.kv_usage == pytest.approx((0.5 + 8 / 15) / 2)
+
+
+async def test_pitfall_4_a_frozen_series_has_the_time_of_its_sample_and_not_of_the_query(reader: Reader) -> None:
+    answer = await told(reader, tiny("frozen", "gone"))
+
+    assert isinstance(answer.loads["frozen"], Load)
+    assert answer.loads["frozen"].at_s == AT_S - 240.0
+    assert isinstance(answer.loads["gone"], Missing)
+
+
+async def test_a_sleeping_engine_is_seen_among_others(reader: Reader) -> None:
+    answer = await told(reader, tiny("a", "asleep"))
+
+    assert answer.loads["asleep"] == Missing(why="its engine is asleep and serves nothing")
+    assert isinstance(answer.loads["a"], Load)
+
+
+async def test_not_a_number_stays_outside_and_hurts_nobody_else(reader: Reader) -> None:
+    answer = await told(reader, tiny("nan", "two"))
+
+    assert isinstance(answer.loads["nan"], Missing)
+    assert answer.loads["nan"].why.endswith(" is nan")
+    assert isinstance(answer.loads["two"], Load)
+
+
+async def test_former_names_are_read_where_the_current_are_not_and_never_beside_them(reader: Reader) -> None:
+    answer = await told(reader, tiny("old"))
+
+    assert answer.loads["old"] == Load(at_s=AT_S, running=1.0, waiting=4.0, kv_usage=0.3)
+
+
+async def test_sglangs_queues_and_ranks_add_up_and_its_tensor_parallel_copies_do_not(reader: Reader) -> None:
+    answer = await told(reader, tiny("sglang", engine=Engine.SGLANG))
+
+    assert answer.loads["sglang"] == Load(at_s=AT_S, running=7.0, waiting=7.0, kv_usage=0.25)
+
+
+async def test_tensorrt_llm_behind_triton_is_read_too(reader: Reader) -> None:
+    answer = await told(reader, tiny("triton", engine=Engine.TENSORRT_LLM))
+
+    assert answer.loads["triton"] == Load(at_s=AT_S, running=6.0, waiting=1.0, kv_usage=0.75)
+
+
+async def test_an_embedding_servers_running_requests_follow_from_its_seconds_of_work(reader: Reader) -> None:
+    answer = await told(reader, tiny("tei", engine=Engine.TEI))
+
+    # 7.5 s of inference in each 15 s.
+    assert answer.loads["tei"] == Load(at_s=AT_S, running=0.5, waiting=2.0, kv_usage=0.0)
+
+
+async def test_all_engines_together_are_asked_no_more_often(reader: Reader) -> None:
+    engines = [engine for engine in Engine if engine is not Engine.CUSTOM]
+    pods = {Engine.VLLM: "a", Engine.SGLANG: "sglang", Engine.TENSORRT_LLM: "triton", Engine.TEI: "tei"}
+    policies = [
+        asked(*([pods[engine]] if engine in pods else []), policy=f"models/{engine.value}", engine=engine, model="tiny")
+        for engine in engines
+    ]
+
+    answers = await reader.signals.read(policies, AT_S)
+
+    loads = [load for answer in answers.values() for load in answer.loads.values()]
+    assert [type(load) for load in loads] == [Load] * 4
+    assert len(reader.outcomes) == 8
+
+
+async def test_pitfall_8_the_quantile_of_two_pods_is_that_of_prometheus_itself(url: str, reader: Reader) -> None:
+    bucket = 'rate(vllm:time_to_first_token_seconds_bucket{namespace="buckets"}[2m])'
+
+    answers = [
+        (await told(reader, asked(policy="buckets/x", model="tiny", percentile=percentile))).ttft_s
+        for percentile in (50.0, 95.0, 99.9)
+    ]
+
+    theirs = [value_of(url, f"histogram_quantile({q}, sum by (le) ({bucket}))", AT_S) for q in (0.5, 0.95, 0.999)]
+    assert answers == pytest.approx(theirs)
+
+
+async def test_the_guard_finds_the_pod_behind_the_exporters_own(reader: Reader) -> None:
+    await told(reader, tiny("a"))
+
+    assert reader.account.warnings == {"models/llama": {"a": ("a GPU of it reported the error XID 79",)}}
+
+
+async def test_the_pickers_queue_is_counted_once_under_whatever_name(reader: Reader) -> None:
+    current = await told(reader, tiny(pool="pool"))
+    former = await told(reader, tiny(pool="old"))
+
+    assert (current.gateway_waiting, former.gateway_waiting) == (7.0, 5.0)
+
+
+async def test_a_users_own_queries_may_be_scalars_or_vectors(reader: Reader) -> None:
+    queries = Queries(demand='sum(vllm:num_requests_running{pod="two"})', capacity="vector(8)")
+    scalar = queries.model_copy(update={"capacity": "scalar(vector(0))"})
+
+    policies = [
+        asked(policy="models/one", engine=Engine.CUSTOM, queries=queries),
+        asked(policy="models/zero", engine=Engine.CUSTOM, queries=scalar),
+    ]
+    answers = await reader.signals.read(policies, AT_S)
+
+    assert answers["models/one"].own_replicas == 0.5
+    assert answers["models/zero"].own_replicas == Missing(why="the query capacity gave 0; it must be above 0")
+
+
+async def test_a_users_own_query_that_is_no_promql_is_told_in_prometheus_words(reader: Reader) -> None:
+    queries = Queries(demand="sum(", capacity="1")
+
+    answer = await told(reader, asked(engine=Engine.CUSTOM, queries=queries))
+
+    assert isinstance(answer.own_replicas, Missing)
+    assert "cannot answer the query (HTTP status 400, invalid parameter" in answer.own_replicas.why
