@@ -1,0 +1,302 @@
+"""The cluster as the loop needs it: look at the policies and their fleets, act on commands, tell of decisions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, NoReturn
+
+from structlog.typing import FilteringBoundLogger
+
+from scaler.adapters.kubernetes.client import Client, Patch
+from scaler.adapters.kubernetes.deletion_cost import marks
+from scaler.adapters.kubernetes.discovery import Discovery, Resource
+from scaler.adapters.kubernetes.errors import RefusedError
+from scaler.adapters.kubernetes.fleet import fleet_of
+from scaler.adapters.kubernetes.informer import Means
+from scaler.adapters.kubernetes.ownership import Claimed, Foreign, Place, Told, foreign_by_target, heard, ownership
+from scaler.adapters.kubernetes.paths import path_to
+from scaler.adapters.kubernetes.pods import DELETION_COST, PodSeen
+from scaler.adapters.kubernetes.policies import Policies, PolicyObject
+from scaler.adapters.kubernetes.reporting import Reporter
+from scaler.adapters.kubernetes.scale import FIELD_MANAGER, Scales
+from scaler.adapters.kubernetes.status import faulty_status, status_of
+from scaler.adapters.kubernetes.targets import TargetSeen
+from scaler.adapters.kubernetes.views import PATIENCE_S, Views
+from scaler.api.v1alpha1 import ScalingPolicy, TargetRef
+from scaler.core.model import (
+    Command,
+    Condition,
+    Fleet,
+    FleetSeen,
+    Load,
+    Missing,
+    Observation,
+    Policy,
+    SetReplicas,
+    SetWeights,
+    TargetKey,
+)
+from scaler.runtime.ports import Record, TransientError
+
+NO_LOADS: Final[Mapping[str, Load | Missing]] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A target that exists, as it was seen last."""
+
+    resource: Resource
+    namespace: str
+    target: TargetSeen
+    requested: int
+    pods: tuple[PodSeen, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """One policy with what was seen of it. No replica of ``observation`` has a load yet: the engines tell those."""
+
+    object: PolicyObject
+    document: ScalingPolicy
+    policy: Policy
+    observation: Observation
+    ownership: Condition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What one look gave: the sound policies by name, and the objects that are none."""
+
+    models: tuple[Model, ...]
+    faulty: tuple[PolicyObject, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    """What one look found for all policies; ``elders`` grows by who has named each target first."""
+
+    found: Mapping[tuple[str, TargetRef], Found | Missing]
+    pods: Mapping[str, tuple[PodSeen, ...]]
+    foreign: Mapping[Place, tuple[Foreign, ...]]
+    blind: str | None
+    unknown_claims: str | None
+    at_s: float
+    elders: dict[tuple[str, TargetRef], str] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class KubernetesCluster:
+    """Reads from the views, writes through the client. One caller at a time."""
+
+    client: Client
+    views: Views
+    scales: Scales
+    reporter: Reporter
+    log: FilteringBoundLogger
+    _policies: Policies = field(default_factory=Policies)
+    _found: dict[tuple[str, TargetKey], Found] = field(default_factory=dict)
+    _told: dict[str, Told] = field(default_factory=dict)
+    _models: dict[str, Model] = field(default_factory=dict)
+
+    async def run(self) -> NoReturn:
+        """Follow the API server until cancelled; all else here needs this to be under way."""
+        await self.views.run()
+
+    @property
+    def has_synced(self) -> bool:
+        """Whether all was listed once; before that a look says Missing of what it does not know."""
+        return self.views.has_synced
+
+    # --- Looking -----------------------------------------------------------------------------------------------
+
+    async def look(self, at_s: float) -> Sight:
+        """The policies and their fleets. Raises TransientError when the policies themselves are not known yet."""
+        if not self.views.policies.has_synced:
+            raise TransientError("the policies were not listed yet")
+        await self._look_for_keda()
+        objects = sorted(self.views.policies.store.values(), key=lambda each: (each.created, each.full_name))
+        look = await self._look(objects, at_s)
+        models = [self._model(each, each.document, look) for each in objects if each.document is not None]
+        self._remember(objects, models, look)
+        faulty = tuple(each for each in objects if each.document is None)
+        return Sight(models=tuple(sorted(models, key=lambda model: model.policy.name)), faulty=faulty)
+
+    async def _look(self, objects: Sequence[PolicyObject], at_s: float) -> _Look:
+        found = await self._find_all(objects)
+        return _Look(
+            found=found,
+            pods=self.views.pods_of(frozenset(each.target.uid for each in found.values() if isinstance(each, Found))),
+            foreign=foreign_by_target(self.views.claims()),
+            blind=self.views.blind(),
+            unknown_claims=self.views.autoscalers.lost(self.views.means.clock.now_s(), PATIENCE_S),
+            at_s=at_s,
+        )
+
+    async def _look_for_keda(self) -> None:
+        try:
+            await self.views.look_for_keda()
+        except (TransientError, RefusedError) as error:
+            self.log.info("keda_not_looked_for", why=str(error))
+
+    async def _find_all(self, objects: Sequence[PolicyObject]) -> dict[tuple[str, TargetRef], Found | Missing]:
+        found: dict[tuple[str, TargetRef], Found | Missing] = {}
+        for each in objects:
+            for _, ref in _targets(each.document):
+                if (each.namespace, ref) not in found:
+                    found[each.namespace, ref] = await self._find(each.namespace, ref)
+        return found
+
+    async def _find(self, namespace: str, ref: TargetRef) -> Found | Missing:
+        try:
+            kind = await self.views.kind(ref.api_version, ref.kind)
+            if isinstance(kind, Missing):
+                return kind
+            lost = kind.objects.lost(self.views.means.clock.now_s(), PATIENCE_S)
+            if lost is not None:
+                return Missing(why=lost)
+            target = kind.objects.store.get(namespace, ref.name)
+            if target is None:
+                return Missing(why=f"there is no {ref.kind} {ref.name} in {namespace}")
+            requested = await self.scales.requested(kind.resource, namespace, target)
+        except (TransientError, RefusedError) as error:
+            return Missing(why=f"{ref.kind} {ref.name} cannot be read: {error}")
+        if isinstance(requested, Missing):
+            return requested
+        return Found(resource=kind.resource, namespace=namespace, target=target, requested=requested)
+
+    def _model(self, thing: PolicyObject, document: ScalingPolicy, look: _Look) -> Model:
+        policy = self._policies.policy(document, look.at_s)
+        claims = [self._claim(policy.name, thing.namespace, ref, look) for _, ref in _targets(document)]
+        fleets = tuple(
+            FleetSeen(key=key, fleet=self._fleet(policy.name, key, look.found[thing.namespace, ref], claim, look))
+            for (key, ref), claim in zip(_targets(document), claims, strict=True)
+        )
+        return Model(
+            object=thing,
+            document=document,
+            policy=policy,
+            observation=Observation(fleets=fleets, weights=_weights(document)),
+            ownership=ownership(policy.actuation, claims),
+        )
+
+    def _fleet(
+        self, policy: str, key: TargetKey, found: Found | Missing, claim: Claimed, look: _Look
+    ) -> Fleet | Missing:
+        self._found.pop((policy, key), None)
+        if isinstance(found, Missing):
+            return found
+        if claim.elder is not None:
+            return Missing(why=f"{claim.target} is a target of the older policy {claim.elder}")
+        if look.blind is not None:
+            return Missing(why=look.blind)
+        seen = replace(found, pods=look.pods[found.target.uid])
+        self._found[policy, key] = seen
+        return fleet_of(seen.target, seen.requested, seen.pods, self.views.class_of)
+
+    def _claim(self, policy: str, namespace: str, ref: TargetRef, look: _Look) -> Claimed:
+        found, elder = look.found[namespace, ref], look.elders.setdefault((namespace, ref), policy)
+        told: Told | None = None
+        if isinstance(found, Found) and found.target.uid in self._told:
+            told = heard(self._told[found.target.uid], found.target, found.requested, look.at_s)
+            self._told[found.target.uid] = told
+        return Claimed(
+            target=f"{ref.kind} {ref.name}",
+            foreign=look.foreign.get((namespace, ref.kind, ref.name), ()),
+            told=told,
+            elder=None if elder == policy else elder,
+            unknown=look.unknown_claims,
+        )
+
+    def _remember(self, objects: Sequence[PolicyObject], models: Sequence[Model], look: _Look) -> None:
+        """Keep what acting and telling need, and let go of all that belongs to nobody any more."""
+        self._models = {model.policy.name: model for model in models}
+        self._policies.keep_only(frozenset(each.full_name for each in objects))
+        self.reporter.keep_only(frozenset(each.uid for each in objects))
+        self._found = {key: found for key, found in self._found.items() if key[0] in self._models}
+        named = frozenset(each.target.uid for each in look.found.values() if isinstance(each, Found))
+        if all(isinstance(each, Found) for each in look.found.values()):
+            self._told = {uid: told for uid, told in self._told.items() if uid in named}
+            self.scales.forget_all_but(named)
+
+    # --- Acting ------------------------------------------------------------------------------------------------
+
+    async def act(
+        self, policy: Policy, commands: Sequence[Command], loads: Mapping[str, Load | Missing] = NO_LOADS
+    ) -> None:
+        """Carry out ``commands`` in their order. Raises TransientError at the first that fails.
+
+        ``loads`` by pod say who has the least work and should go first.
+        """
+        for command in commands:
+            match command:
+                case SetReplicas(key=key, replicas=replicas):
+                    await self._set_replicas(policy.name, key, replicas, loads)
+                case SetWeights():
+                    raise TransientError("the weights of routes are not served by this release")
+
+    async def _set_replicas(
+        self, policy: str, key: TargetKey, replicas: int, loads: Mapping[str, Load | Missing]
+    ) -> None:
+        found = self._found.get((policy, key))
+        if found is None:
+            raise TransientError(f"{key} of {policy} was not seen, so nothing is written to it")
+        if replicas < found.requested and found.resource.kind == "Deployment":
+            await self._mark(found, found.requested - replicas, loads)
+        path = found.resource.path(found.namespace, found.target.name, "scale")
+        try:
+            version = await self.scales.write(path, found.requested, replicas)
+        except RefusedError as error:
+            raise TransientError(f"{found.target.kind} {found.target.name} cannot be scaled: {error}") from error
+        self._told[found.target.uid] = Told(replicas=replicas, version=version)
+
+    async def _mark(self, found: Found, going: int, loads: Mapping[str, Load | Missing]) -> None:
+        """Have the pods with the least work go first; without that the shrink is as good, only less kind."""
+        for mark in marks(found.pods, loads, going):
+            cost = None if mark.cost is None else str(mark.cost)
+            path = path_to("v1", "pods", found.namespace, mark.pod)
+            body = {"metadata": {"annotations": {DELETION_COST: cost}}}
+            try:
+                await self.client.patch(path, Patch.MERGE, body, {"fieldManager": FIELD_MANAGER})
+            except (TransientError, RefusedError) as error:
+                self.log.info("cost_not_written", pod=mark.pod, why=str(error))
+                return
+
+    # --- Telling -----------------------------------------------------------------------------------------------
+
+    async def tell(self, records: Sequence[Record], at_s: float) -> None:
+        """Write what was decided into the statuses of its policies, where that is news."""
+        for record in records:
+            model = self._models.get(record.policy.name)
+            if model is not None:
+                before = self.reporter.current(model.object)
+                status = status_of(record, model.ownership, model.object.generation, before)
+                await self.reporter.report(model.object, status, at_s)
+
+    async def tell_faults(self, faulty: Sequence[PolicyObject], at_s: float) -> None:
+        """Write what is wrong into the statuses of policies that are not sound."""
+        for each in faulty:
+            status = faulty_status(each.faults, each.generation, self.reporter.current(each), at_s)
+            await self.reporter.report(each, status, at_s)
+
+
+def _targets(document: ScalingPolicy | None) -> list[tuple[TargetKey, TargetRef]]:
+    if document is None:
+        return []
+    return [
+        (TargetKey(version=version.name, role=target.role.value), target.target_ref)
+        for version in document.spec.versions
+        for target in version.targets
+    ]
+
+
+def _weights(document: ScalingPolicy) -> Missing:
+    release = document.spec.release
+    if release is None or release.route_ref is None:
+        return Missing(why="the policy names no route")
+    return Missing(why="routes are not read by this release")
+
+
+def cluster_of(client: Client, means: Means, namespaces: tuple[str, ...], reporter: Reporter) -> KubernetesCluster:
+    """The cluster behind ``client``, in ``namespaces`` (none: in all)."""
+    discovery = Discovery(client=client, clock=means.clock)
+    views = Views(means=means, discovery=discovery, namespaces=namespaces)
+    return KubernetesCluster(client=client, views=views, scales=Scales(client=client), reporter=reporter, log=means.log)

@@ -1,0 +1,142 @@
+"""Whether a target's replica count is ours alone to write, and if not, whose else it is."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
+
+from scaler.adapters.kubernetes.client import Json
+from scaler.adapters.kubernetes.scale import FIELD_MANAGER
+from scaler.adapters.kubernetes.targets import TargetSeen, Writer
+from scaler.adapters.kubernetes.times import written
+from scaler.core.model import Actuation, Condition
+
+HPA: Final = "HorizontalPodAutoscaler"
+SCALED_OBJECT: Final = "ScaledObject"
+
+REMEMBER_S: Final = 600.0
+"""A stranger's write is told of for so long: we answer within a tick or two, and nobody would see it otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Foreign:
+    """Another autoscaler that scales a target."""
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """An autoscaler and the object that it scales. ``made_by`` is the ScaledObject behind an HPA of KEDA's."""
+
+    foreign: Foreign
+    namespace: str
+    target_kind: str
+    target_name: str
+    made_by: str | None = None
+
+
+def hpa_claim(thing: Json, _: Claim | None) -> Claim:
+    """What a HorizontalPodAutoscaler scales."""
+    owners = thing["metadata"].get("ownerReferences") or ()
+    return _claim(thing, HPA, next((each["name"] for each in owners if each["kind"] == SCALED_OBJECT), None))
+
+
+def scaled_object_claim(thing: Json, _: Claim | None) -> Claim:
+    """What a ScaledObject scales; it may leave out that it is a Deployment."""
+    return _claim(thing, SCALED_OBJECT, None)
+
+
+def _claim(thing: Json, kind: str, made_by: str | None) -> Claim:
+    metadata, target = thing["metadata"], (thing.get("spec") or {}).get("scaleTargetRef") or {}
+    return Claim(
+        foreign=Foreign(kind=kind, name=metadata["name"]),
+        namespace=metadata.get("namespace", ""),
+        target_kind=target.get("kind") or "Deployment",
+        target_name=target.get("name") or "",
+        made_by=made_by,
+    )
+
+
+Place: TypeAlias = tuple[str, str, str]
+"""Namespace, kind and name of a target."""
+
+
+def foreign_by_target(claims: Iterable[Claim]) -> Mapping[Place, tuple[Foreign, ...]]:
+    """Who else scales each target; of a ScaledObject and the HPA that it made, the ScaledObject alone."""
+    by_place: dict[Place, list[Claim]] = {}
+    for each in claims:
+        by_place.setdefault((each.namespace, each.target_kind, each.target_name), []).append(each)
+    return {place: _foreign(mine) for place, mine in by_place.items()}
+
+
+def _foreign(mine: Sequence[Claim]) -> tuple[Foreign, ...]:
+    known = {each.foreign.name for each in mine if each.foreign.kind == SCALED_OBJECT}
+    return tuple(sorted({each.foreign for each in mine if each.made_by not in known}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What we wrote last to a target, as which version, and the stranger who wrote since: who, what, seen when."""
+
+    replicas: int
+    version: int
+    stranger: Writer | None = None
+    strange_replicas: int = 0
+    seen_at_s: float = 0.0
+
+
+def heard(told: Told, target: TargetSeen, requested: int, at_s: float) -> Told:
+    """What is known of the target's writers after another look at it."""
+    if target.version < told.version:
+        return told  # our own write is still on its way to us
+    writer = target.writer
+    if requested != told.replicas and writer is not None and writer.name != FIELD_MANAGER:
+        return replace(told, stranger=writer, strange_replicas=requested, seen_at_s=at_s)
+    if told.stranger is not None and not 0.0 <= at_s - told.seen_at_s < REMEMBER_S:
+        return replace(told, stranger=None)
+    return told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """One target of a policy with all who lay claim to it. ``elder`` is an older policy that names it too."""
+
+    target: str
+    foreign: tuple[Foreign, ...] = ()
+    told: Told | None = None
+    elder: str | None = None
+    unknown: str | None = None
+
+
+def ownership(actuation: Actuation, targets: Sequence[Claimed]) -> Condition:
+    """The condition OwnershipClear: False names who else writes, or who does in our place."""
+    for claimed in targets:
+        trouble = _trouble(actuation, claimed)
+        if trouble is not None:
+            reason, message = trouble
+            return Condition(type="OwnershipClear", status=False, reason=reason, message=message)
+    unknown = next((each.unknown for each in targets if each.unknown is not None), None)
+    if unknown is not None:
+        return Condition(type="OwnershipClear", status=None, reason="NotSeen", message=unknown)
+    message = "nobody else writes the replicas of these targets"
+    return Condition(type="OwnershipClear", status=True, reason="Sole", message=message)
+
+
+def _trouble(actuation: Actuation, claimed: Claimed) -> tuple[str, str] | None:
+    target, told = claimed.target, claimed.told
+    if claimed.elder is not None:
+        return "SharedTarget", f"{target} is a target of the older policy {claimed.elder} too, which keeps it"
+    if actuation is not Actuation.SCALE:
+        return None
+    if claimed.foreign:
+        other = claimed.foreign[0]
+        return "OtherAutoscaler", (
+            f"{other.kind} {other.name} scales {target} too: remove it, or set spec.actuation to KEDA or Advise"
+        )
+    if told is not None and told.stranger is not None:
+        who, when = told.stranger.name, written(told.stranger.at_s)
+        return "WrittenByOthers", (
+            f"{who} set {target} to {told.strange_replicas} replicas at {when}, where {told.replicas} were decided"
+        )
+    return None

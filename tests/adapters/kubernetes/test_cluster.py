@@ -1,0 +1,353 @@
+"""The cluster as the loop sees it, from stored objects to fleets, and from commands to what is stored."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import yaml
+
+from scaler.adapters.kubernetes.cluster import KubernetesCluster, Model, Sight, cluster_of
+from scaler.adapters.kubernetes.events import Events
+from scaler.adapters.kubernetes.informer import Means
+from scaler.adapters.kubernetes.reporting import Reporter
+from scaler.core.decide import decide
+from scaler.core.model import Fleet, Memory, Missing, SetReplicas, SetWeights, Snapshot, TargetKey
+from scaler.runtime.ports import Record, TransientError
+from tests.adapters.kubernetes import recorded
+from tests.adapters.kubernetes.conftest import Caller, running, until
+from tests.adapters.kubernetes.fake_api import FakeApi, failure
+from tests.adapters.kubernetes.recorded import CREATED_S, Json, owned, wrote
+from tests.api.builders import ONE_VERSION, TWO_VERSIONS
+from tests.builders import load
+
+AT_S = CREATED_S + 4 * 3600
+V1 = TargetKey(version="v1", role="Serve")
+SCALE = "/apis/apps/v1/namespaces/models/deployments/llama-v1/scale"
+
+
+def policy(name: str = "llama", text: str = ONE_VERSION, **difference: Any) -> Json:
+    thing: Json = yaml.safe_load(text)
+    metadata = {"name": name, "uid": f"uid-policy-{name}", "generation": 3, "creationTimestamp": recorded.CREATED}
+    return recorded.merged(recorded.merged(thing, {"metadata": metadata}), difference)
+
+
+def replica_set(name: str = "llama-v1-7c9f", owner: str = "uid-llama-v1") -> Json:
+    return owned(name, "uid-rs", owner=owner)
+
+
+async def fill(api: FakeApi, *pods: Json, deployment: Json | None = None, **policy_difference: Any) -> None:
+    await api.put("scalingpolicies", policy(**policy_difference))
+    await api.put("deployments", deployment or recorded.deployment(replicas=len(pods)))
+    await api.put("replicasets", replica_set())
+    await api.put("nodes", recorded.node())
+    for pod in pods:
+        await api.put("pods", pod)
+
+
+@pytest.fixture
+async def cluster(caller: Caller, means: Means) -> AsyncIterator[KubernetesCluster]:
+    events = Events(client=caller.client, log=means.log, instance="forebay-0")
+    reporter = Reporter(client=caller.client, events=events, log=means.log)
+    made = cluster_of(caller.client, means, (), reporter)
+    async with running(made.run()):
+        yield made
+
+
+async def sight(cluster: KubernetesCluster) -> Sight:
+    await until(lambda: cluster.has_synced, "all lists")
+    return await cluster.look(AT_S)
+
+
+async def model(cluster: KubernetesCluster) -> Model:
+    (seen,) = (await sight(cluster)).models
+    return seen
+
+
+def fleet(seen: Model) -> Fleet | Missing:
+    return seen.observation.fleet(V1)
+
+
+async def test_a_policys_fleet_is_seen(api: FakeApi, cluster: KubernetesCluster) -> None:
+    await fill(api, recorded.ready("a"), recorded.loading("b"))
+
+    seen = await model(cluster)
+
+    found = fleet(seen)
+    assert isinstance(found, Fleet)
+    assert seen.policy.name == "models/llama"
+    assert (found.requested, found.gpus_per_replica) == (2, 2)
+    assert [replica.name for replica in found.ready()] == ["a"]
+    assert [replica.name for replica in found.starting()] == ["b"]
+
+
+async def test_before_the_policies_are_listed_nothing_is_told(api: FakeApi, cluster: KubernetesCluster) -> None:
+    api.always = lambda _: failure(503, "starting")
+
+    with pytest.raises(TransientError, match="not listed yet"):
+        await cluster.look(AT_S)
+
+
+async def test_a_target_that_is_not_there_is_missing(api: FakeApi, cluster: KubernetesCluster) -> None:
+    await api.put("scalingpolicies", policy())
+
+    assert fleet(await model(cluster)) == Missing(why="there is no Deployment llama-v1 in models")
+
+
+async def test_a_target_that_is_made_again_is_seen_again(api: FakeApi, cluster: KubernetesCluster) -> None:
+    await fill(api, recorded.ready("a"))
+    before = fleet(await model(cluster))
+    await api.remove(SCALE.removesuffix("/scale"))
+    await until(lambda: cluster.views.kinds["apps/v1", "Deployment"].objects.store.revision > 1, "its end")
+    gone = fleet(await model(cluster))
+
+    again = recorded.deployment(replicas=1)
+    again["metadata"]["uid"] = "uid-llama-v1-again"
+    await api.put("deployments", again)
+    await until(lambda: cluster.views.kinds["apps/v1", "Deployment"].objects.store.revision > 2, "its return")
+
+    assert isinstance(before, Fleet)
+    assert isinstance(gone, Missing)
+    assert fleet(await model(cluster)) == Fleet(requested=1, replicas=(), gpus_per_replica=2)
+
+
+async def test_a_kind_of_any_name_is_read_through_its_scale(api: FakeApi, cluster: KubernetesCluster) -> None:
+    ref = {"apiVersion": "example.com/v1", "kind": "InferenceGraph", "name": "llama-v1"}
+    await fill(api, spec={"versions": [{"name": "v1", "targets": [{"targetRef": ref}]}]})
+    api.objects["/apis/example.com/v1"] = {
+        "resources": [
+            {"name": "inferencegraphs", "kind": "InferenceGraph"},
+            {"name": "inferencegraphs/scale", "kind": "Scale"},
+        ]
+    }
+    graph = owned("llama-v1", "uid-graph", apiVersion="example.com/v1", spec={"replicas": 4})
+    await api.put("inferencegraphs", graph)
+    assert isinstance(fleet(await model(cluster)), Missing)
+
+    found = fleet(await model(cluster))
+    await model(cluster)
+
+    assert isinstance(found, Fleet)
+    assert found.requested == 4
+    assert sum(path.endswith("/scale") for _, path, _ in api.requests) == 1
+
+
+async def test_a_kind_without_a_scale_says_so(api: FakeApi, cluster: KubernetesCluster) -> None:
+    ref = {"apiVersion": "example.com/v1", "kind": "Notebook", "name": "llama-v1"}
+    await fill(api, spec={"versions": [{"name": "v1", "targets": [{"targetRef": ref}]}]})
+    api.objects["/apis/example.com/v1"] = {"resources": [{"name": "notebooks", "kind": "Notebook"}]}
+
+    found = fleet(await model(cluster))
+
+    assert found == Missing(why="Notebook in example.com/v1 has no /scale, so its replicas cannot be set")
+
+
+async def test_a_policy_that_is_not_sound_is_told_apart(api: FakeApi, cluster: KubernetesCluster) -> None:
+    await fill(api, recorded.ready("a"))
+    await api.put("scalingpolicies", policy("bad", spec={"replicas": {"min": 9, "max": 4}}))
+
+    seen = await sight(cluster)
+    await cluster.tell_faults(seen.faulty, AT_S)
+
+    assert [each.policy.name for each in seen.models] == ["models/llama"]
+    stored = api.objects["/apis/forebay.dev/v1alpha1/namespaces/models/scalingpolicies/bad"]
+    (condition,) = stored["status"]["conditions"]
+    assert (condition["type"], condition["status"], condition["reason"]) == ("Ready", "False", "Invalid")
+    assert "must be at most" in condition["message"]
+
+
+async def test_a_second_policy_on_a_target_leaves_it_to_the_older(api: FakeApi, cluster: KubernetesCluster) -> None:
+    await fill(api, recorded.ready("a"))
+    younger = policy("later", metadata={"creationTimestamp": "2026-03-03T00:00:00Z"})
+    await api.put("scalingpolicies", younger)
+
+    by_name = {each.policy.name: each for each in (await sight(cluster)).models}
+
+    assert isinstance(fleet(by_name["models/llama"]), Fleet)
+    assert fleet(by_name["models/later"]) == Missing(
+        why="Deployment llama-v1 is a target of the older policy models/llama"
+    )
+    assert by_name["models/later"].ownership.reason == "SharedTarget"
+
+
+async def test_a_command_is_an_absolute_count_guarded_by_the_one_seen(api: FakeApi, cluster: KubernetesCluster) -> None:
+    await fill(api, recorded.ready("a"), recorded.ready("b"))
+    seen = await model(cluster)
+
+    await cluster.act(seen.policy, (SetReplicas(key=V1, replicas=5),))
+
+    assert api.objects[SCALE.removesuffix("/scale")]["spec"]["replicas"] == 5
+    assert api.bodies[-1] == (
+        "PATCH",
+        SCALE,
+        [
+            {"op": "test", "path": "/spec/replicas", "value": 2},
+            {"op": "add", "path": "/spec/replicas", "value": 5},
+        ],
+    )
+
+
+async def test_a_count_that_someone_wrote_meanwhile_is_not_overwritten(
+    api: FakeApi, cluster: KubernetesCluster
+) -> None:
+    await fill(api, recorded.ready("a"), recorded.ready("b"))
+    seen = await model(cluster)
+    api.objects[SCALE.removesuffix("/scale")]["spec"]["replicas"] = 7
+
+    with pytest.raises(TransientError, match="no longer has 2"):
+        await cluster.act(seen.policy, (SetReplicas(key=V1, replicas=1),))
+
+    assert api.objects[SCALE.removesuffix("/scale")]["spec"]["replicas"] == 7
+
+
+async def test_the_pods_with_the_least_work_are_marked_before_a_shrink(
+    api: FakeApi, cluster: KubernetesCluster
+) -> None:
+    await fill(api, recorded.ready("a"), recorded.ready("b"), recorded.ready("c"))
+    seen = await model(cluster)
+    loads = {"a": load(running=9), "b": load(running=0), "c": load(running=3)}
+
+    await cluster.act(seen.policy, (SetReplicas(key=V1, replicas=1),), loads)
+
+    written = [path.rsplit("/", 1)[-1] for method, path, _ in api.bodies if method == "PATCH"]
+    assert written == ["b", "c", "scale"]
+
+
+async def test_weights_are_not_served_yet(api: FakeApi, cluster: KubernetesCluster) -> None:
+    await fill(api, recorded.ready("a"))
+    seen = await model(cluster)
+
+    with pytest.raises(TransientError):
+        await cluster.act(seen.policy, (SetWeights(weights={"v1": 100}),))
+
+
+async def test_without_a_route_the_weights_are_missing(api: FakeApi, cluster: KubernetesCluster) -> None:
+    await api.put("scalingpolicies", policy(text=TWO_VERSIONS))
+
+    assert isinstance((await model(cluster)).observation.weights, Missing)
+
+
+async def test_an_hpa_on_the_target_is_named(api: FakeApi, cluster: KubernetesCluster) -> None:
+    await fill(api, recorded.ready("a"))
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "llama-v1"}
+    hpa = owned("by-cpu", "uid-hpa", apiVersion="autoscaling/v2", spec={"scaleTargetRef": target})
+    await api.put("horizontalpodautoscalers", hpa)
+
+    condition = (await model(cluster)).ownership
+
+    assert (condition.status, condition.reason) == (False, "OtherAutoscaler")
+    assert "HorizontalPodAutoscaler by-cpu" in condition.message
+
+
+async def test_a_scaled_object_is_named_where_keda_is_installed(api: FakeApi, cluster: KubernetesCluster) -> None:
+    await fill(api, recorded.ready("a"))
+    api.objects["/apis/keda.sh/v1alpha1"] = {"resources": [{"name": "scaledobjects", "kind": "ScaledObject"}]}
+    spec = {"scaleTargetRef": {"name": "llama-v1"}}
+    await api.put("scaledobjects", owned("by-queue", "uid-so", apiVersion="keda.sh/v1alpha1", spec=spec))
+    await model(cluster)
+
+    condition = (await model(cluster)).ownership
+
+    assert "ScaledObject by-queue" in condition.message
+
+
+async def test_who_wrote_another_count_after_us_is_named(api: FakeApi, cluster: KubernetesCluster) -> None:
+    await fill(api, recorded.ready("a"), recorded.ready("b"))
+    seen = await model(cluster)
+    await cluster.act(seen.policy, (SetReplicas(key=V1, replicas=5),))
+    ours = (await model(cluster)).ownership
+    by_hand = recorded.deployment(replicas=9)
+    by_hand["metadata"]["managedFields"] = [wrote("kubectl", "2026-03-02T13:00:00Z")]
+    await api.put("deployments", by_hand)
+    await until(lambda: _requested(cluster) == 9, "the new count")
+
+    condition = (await model(cluster)).ownership
+
+    assert ours.status is True
+    assert (condition.status, condition.reason) == (False, "WrittenByOthers")
+    assert condition.message == (
+        "kubectl set Deployment llama-v1 to 9 replicas at 2026-03-02T13:00:00Z, where 5 were decided"
+    )
+
+
+def _requested(cluster: KubernetesCluster) -> int | None:
+    target = cluster.views.kinds["apps/v1", "Deployment"].objects.store.get("models", "llama-v1")
+    return None if target is None else target.requested
+
+
+# --- Telling -----------------------------------------------------------------------------------------------------
+
+
+def record(seen: Model, at_s: float = AT_S) -> Record:
+    memory = Memory(at_s=at_s)
+    snapshot = Snapshot(at_s=at_s, models={seen.policy.name: seen.observation})
+    (plan,) = decide(snapshot, {}, [seen.policy])
+    return Record(policy=seen.policy, observation=seen.observation, memory=memory, plan=plan)
+
+
+def status(api: FakeApi) -> Json:
+    stored = api.objects["/apis/forebay.dev/v1alpha1/namespaces/models/scalingpolicies/llama"]
+    return json.loads(json.dumps(stored.get("status", {})))  # type: ignore[no-any-return]  # it is JSON
+
+
+async def test_a_decision_is_written_once(api: FakeApi, cluster: KubernetesCluster) -> None:
+    await fill(api, recorded.ready("a"))
+    seen = await model(cluster)
+    await cluster.tell([record(seen)], AT_S)
+    writes = len([path for _, path, _ in api.bodies if path.endswith("/status")])
+
+    for tick in range(1, 20):
+        seen = (await cluster.look(AT_S + 15 * tick)).models[0]
+        await cluster.tell([record(seen, AT_S + 15 * tick)], AT_S + 15 * tick)
+
+    assert writes == 1
+    assert len([path for _, path, _ in api.bodies if path.endswith("/status")]) == 1
+    assert status(api)["versions"] == [
+        {"name": "v1", "role": "Serve", "desired": 1, "ready": 1, "starting": 0, "unschedulable": 0}
+    ]
+
+
+async def test_the_conditions_are_those_of_the_api(api: FakeApi, cluster: KubernetesCluster) -> None:
+    await fill(api, recorded.ready("a"))
+
+    await cluster.tell([record(await model(cluster))], AT_S)
+
+    conditions = {each["type"]: each for each in status(api)["conditions"]}
+    assert set(conditions) == {"Ready", "SignalsHealthy", "CapacityAvailable", "OwnershipClear", "Releasing"}
+    assert {each["observedGeneration"] for each in conditions.values()} == {3}
+    assert status(api)["observedGeneration"] == 3
+
+
+async def test_what_turned_is_an_event(api: FakeApi, cluster: KubernetesCluster) -> None:
+    await fill(api, recorded.ready("a"))
+
+    await cluster.tell([record(await model(cluster))], AT_S)
+
+    events = [body for method, path, body in api.bodies if method == "POST" and path.endswith("/events")]
+    assert {"DemandUnknown"} == {event["reason"] for event in events}
+    assert all(event["type"] == "Warning" for event in events)
+
+
+async def test_a_status_that_cannot_be_written_is_written_next_time(api: FakeApi, cluster: KubernetesCluster) -> None:
+    await fill(api, recorded.ready("a"))
+    seen = await model(cluster)
+    api.always = lambda request: failure(500, "no") if request.method == "PATCH" else None
+    await cluster.tell([record(seen)], AT_S)
+    api.always = None
+
+    await cluster.tell([record(seen)], AT_S)
+
+    assert status(api)["desired"] == 1
+
+
+async def test_at_rest_there_are_watches_and_nothing_else(api: FakeApi, cluster: KubernetesCluster) -> None:
+    await fill(api, recorded.ready("a"))
+    await cluster.tell([record(await model(cluster))], AT_S)
+    await model(cluster)
+    before = len(api.requests)
+
+    for tick in range(1, 40):
+        seen = (await cluster.look(AT_S + 15 * tick)).models[0]
+        await cluster.tell([record(seen, AT_S + 15 * tick)], AT_S + 15 * tick)
+
+    assert len(api.requests) == before
