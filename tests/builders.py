@@ -97,10 +97,10 @@ def world(observation: Observation, at_s: float = START_S) -> Snapshot:
 
 
 def plan_of(
-    observation: Observation, policy: Policy | None = None, memory: Memory | None = None, at_s: float = START_S
+    observation: Observation, asked: Policy | None = None, memory: Memory | None = None, at_s: float = START_S
 ) -> Plan:
     """What one tick decides for one policy."""
-    (plan,) = decide(world(observation, at_s), {} if memory is None else {NAME: memory}, [policy or one_version()])
+    (plan,) = decide(world(observation, at_s), {} if memory is None else {NAME: memory}, [asked or policy()])
     return plan
 
 
@@ -140,9 +140,6 @@ def policy(
         stale_after_s=90.0,
     )
     return replace(plain, **rest)  # type: ignore[arg-type]  # the rest is named by the test
-
-
-one_version = policy  # for builders that take an argument of that name
 
 
 def releasing(*steps: tuple[int, float], to: str = "v2", has_analysis: bool = False, **rest: object) -> Policy:

@@ -270,8 +270,7 @@ def an_interrupted_list_resumes(site: Site, running: int, cut: int, at_tick: int
 def it_keeps_to_its_own(world: World) -> None:
     """Commands name the policy's own targets and versions; who may not write does not; bounds are kept.
 
-    Kills: a paused policy writes; advice is written; weights that are not all; no bounds; each version's own
-    maximum.
+    Kills: a paused policy writes; advice is written; weights that are not all; no bounds.
     """
     plan = world.plan()
 

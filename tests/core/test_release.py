@@ -155,6 +155,12 @@ def test_every_stage_has_a_row() -> None:
     assert {stage for _, (stage, _, _) in TABLE.values()} == set(Stage)
 
 
+def test_the_numbers_of_a_stage_are_facts() -> None:
+    shift = shifted(at(5), held=memory(weight=5, held_s=120.0), v2=capacity(2, 20))
+
+    assert shift.ruling.facts == {"ready": 2, "aim_percent": 5, "held_s": 120.0}
+
+
 # --- Weights -----------------------------------------------------------------------------------------------------
 
 
