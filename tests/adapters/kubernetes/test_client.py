@@ -21,7 +21,7 @@ from scaler.adapters.kubernetes.errors import (
 from scaler.adapters.kubernetes.paths import path_to, resource_of
 from scaler.adapters.kubernetes.transport import from_kubeconfig
 from scaler.runtime.ports import TransientError
-from tests.adapters.kubernetes.conftest import Caller, calling, quick
+from tests.adapters.kubernetes.conftest import Caller, LeapingClock, calling
 from tests.adapters.kubernetes.fake_api import FakeApi, failure, numbered, write_kubeconfig
 
 PODS = path_to("v1", "pods", "models")
@@ -74,7 +74,7 @@ async def test_a_page_that_is_no_status_object_is_quoted(api: FakeApi, caller: C
 
 
 async def test_retry_after_keeps_every_request_away(api: FakeApi, server: str, tmp_path: Path) -> None:
-    clock = quick()
+    clock = LeapingClock()
     await api.put("pods", next(numbered(1)))
     async with calling(server, tmp_path, clock) as caller:
         api.faults.append(lambda _: failure(429, "too many requests", retry_after="20"))
