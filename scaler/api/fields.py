@@ -34,7 +34,7 @@ PATTERN_SAYS: Final = {
 """What each pattern asks for, in words."""
 
 Count = Annotated[int, Field(strict=True, ge=0, le=MAX_REPLICAS)]
-Ceiling = Annotated[int, Field(strict=True, ge=1, le=MAX_REPLICAS)]
+SomeReplicas = Annotated[int, Field(strict=True, ge=1, le=MAX_REPLICAS)]
 Period = Annotated[int, Field(strict=True, ge=1, le=3600)]
 Streak = Annotated[int, Field(strict=True, ge=1, le=100)]
 Ratio = Annotated[float, Field(strict=True, ge=1, le=100)]

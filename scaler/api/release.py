@@ -71,8 +71,8 @@ class Release(Spec):
 
     version: DnsLabel
     """The version that should serve; to change it starts a release, to change it back rolls it back."""
-    route_ref: RouteRef | None = None
-    """The route whose weights are moved; left out, traffic is not ours to move."""
+    route_ref: RouteRef
+    """The route whose weights are moved; without one nobody could tell how the versions share the traffic."""
     steps: Annotated[tuple[ReleaseStep, ...], Field(min_length=1, max_length=MAX_STEPS), ATOMIC] = DEFAULT_STEPS
     """The shares on the way to 100 per cent."""
     analysis: Analysis | None = None

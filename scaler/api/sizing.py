@@ -10,11 +10,11 @@ from pydantic import Field
 from scaler.api.fields import (
     ONE_DAY_S,
     SET,
-    Ceiling,
     ClockTime,
     Count,
     DnsLabel,
     Period,
+    SomeReplicas,
     TimeZone,
     keyed_by,
 )
@@ -38,9 +38,9 @@ class Day(Enum):
 class Replicas(Spec):
     """The bounds of one role's replicas over all versions."""
 
-    min: Count = 1
-    """The least there may be; 0 only where a cold start is acceptable."""
-    max: Ceiling
+    min: SomeReplicas = 1
+    """The least there may be. Not 0: without a replica nobody says what demand there is, and a start takes minutes."""
+    max: SomeReplicas
     """The most there may be."""
 
     @rule(cel="self.min <= self.max", at="min", says="must be at most max")
@@ -132,7 +132,7 @@ class Loading(Spec):
 class ScaleUp(Spec):
     """How fast the target may grow."""
 
-    step_replicas: Ceiling | None = None
+    step_replicas: SomeReplicas | None = None
     """The most replicas to add in one period; left out, there is no limit but replicas.max."""
     period_seconds: Period = 60
     """The period."""

@@ -10,7 +10,18 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from scaler.api.fields import ApiVersion, Ceiling, Count, DnsLabel, DnsName, Kind, LabelValue, Port, PromQL, keyed_by
+from scaler.api.fields import (
+    ApiVersion,
+    Count,
+    DnsLabel,
+    DnsName,
+    Kind,
+    LabelValue,
+    Port,
+    PromQL,
+    SomeReplicas,
+    keyed_by,
+)
 from scaler.api.release import Release
 from scaler.api.rules import HERE, Breach, Spec, at_most, once, rule
 from scaler.api.sizing import Behavior, Capacity, Loading, Objectives, Replicas, WarmPool
@@ -117,7 +128,7 @@ class TargetReplicas(Spec):
 
     min: Count | None = None
     """The least this target may have."""
-    max: Ceiling | None = None
+    max: SomeReplicas | None = None
     """The most this target may have."""
 
     @rule(
@@ -178,7 +189,7 @@ class ModelVersion(Spec):
     targets: Annotated[tuple[Target, ...], Field(min_length=1, max_length=2), keyed_by("role")]
     """One Serve target, or one Prefill and one Decode."""
     backend_ref: BackendRef | None = None
-    """Where the route sends this version's traffic; required with release.routeRef."""
+    """Where the route sends this version's traffic; required with a release."""
 
     @rule(cel=None, at="targets", says="must have each role once only")
     def each_role_once(self) -> Iterator[Breach]:
@@ -257,17 +268,17 @@ class ScalingPolicySpec(Spec):
             yield Breach(at=("release", "version"), value=self.release.version, text=text)
 
     @rule(
-        cel="!has(self.release) || !has(self.release.routeRef) || self.versions.all(v, has(v.backendRef))",
+        cel="!has(self.release) || self.versions.all(v, has(v.backendRef))",
         at="versions",
-        says="must each have a backendRef, because release.routeRef is given",
+        says="must each have a backendRef, because a release is given",
     )
     def a_routed_version_has_a_backend(self) -> Iterator[Breach]:
         """A weight needs something in the route that it belongs to."""
-        if self.release is None or self.release.route_ref is None:
+        if self.release is None:
             return
         for index, version in enumerate(self.versions):
             if version.backend_ref is None:
-                text = f"is required, because {HERE}release.routeRef is given"
+                text = f"is required, because {HERE}release is given"
                 yield Breach(at=("versions", index, "backendRef"), value=None, text=text)
 
     @rule(

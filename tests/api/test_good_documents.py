@@ -92,7 +92,7 @@ def test_all_that_is_left_out_has_the_documented_default() -> None:
 
 
 def test_a_release_that_says_only_its_version_goes_in_four_steps() -> None:
-    release = policy(spec__release={"version": "v1"}).spec.release
+    release = policy(spec__release={"version": "v1", "routeRef": {"name": "llama"}}).spec.release
 
     assert release is not None
     assert release.steps == DEFAULT_STEPS
@@ -210,12 +210,16 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     weights = draw(st.sets(st.integers(1, 99), max_size=19))
     spec = {
         "signals": {"engine": draw(st.sampled_from(["VLLM", "SGLang", "TEI"])), "modelName": draw(WORDS)},
-        "versions": [{"name": name, "targets": draw(targets(name))} for name in names],
+        "versions": [
+            {"name": name, "targets": draw(targets(name)), "backendRef": {"kind": "InferencePool", "name": name}}
+            for name in names
+        ],
         "release": {
             "version": draw(st.sampled_from(names)),
+            "routeRef": {"name": "llama"},
             "steps": [{"weightPercent": weight} for weight in (*sorted(weights), 100)],
         },
-        "replicas": {"min": draw(counts), "max": highest},
+        "replicas": {"min": draw(st.integers(1, highest)), "max": highest},
         "warmPool": {
             "floor": draw(counts),
             "schedules": draw(st.lists(schedules, max_size=4, unique_by=lambda schedule: str(schedule["name"]))),
