@@ -39,6 +39,8 @@ class FakeApi:
     silent_watches: bool = False
     """Watches are opened, and then nothing comes: a half-open connection."""
     cut_next_event: bool = False
+    is_hanging: bool = False
+    """Requests are taken, and none is answered."""
     bookmark_every_s: float = 0.05
     faults: deque[Answer] = field(default_factory=deque)
     """Each answers one request, in order."""
@@ -95,6 +97,8 @@ class FakeApi:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.requests.append((request.method, request.path, dict(request.query)))
         self.counts[request.method] += 1
+        if self.is_hanging:
+            await self.ending.wait()
         fault = self.always or (self.faults.popleft() if self.faults else None)
         answered = fault(request) if fault is not None else None
         if answered is not None:

@@ -117,6 +117,7 @@ async def test_a_half_open_connection_is_noticed(api: FakeApi, means: Means) -> 
         await until(lambda: has(informer, 1), "the pod that came while the connection was half open")
 
 
+@pytest.mark.slow
 async def test_bookmarks_alone_keep_a_watch_open(api: FakeApi, means: Means) -> None:
     informer = informer_of(replace(means, quiet_s=1.0))
     api.bookmark_every_s = 0.02
