@@ -5,6 +5,9 @@ READY := .venv/.ready
 COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock (from $$($(BIN)/python tools/stale.py --digest))" pyproject.toml
 
+# The slow tests share one control plane, so they run in one process.
+FAST_TESTS = $(BIN)/python -m pytest -m "not slow and not bench" --quiet --numprocesses auto
+
 .PHONY: help demo test check format lock crd testbed bench
 
 help:  ## List the targets
@@ -22,7 +25,8 @@ demo: $(READY)  ## Run the controller against an embedded cluster, on a real hou
 	$(BIN)/forebay demo
 
 test: $(READY)  ## Run every test
-	$(BIN)/python -m pytest -m "not bench"
+	$(FAST_TESTS)
+	$(BIN)/python -m pytest -m "slow and not bench"
 
 check: $(READY)  ## The quick gate: format, lint, types, contracts, staleness, fast tests
 	$(BIN)/ruff format --check
@@ -30,7 +34,7 @@ check: $(READY)  ## The quick gate: format, lint, types, contracts, staleness, f
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/stale.py
-	$(BIN)/python -m pytest -m "not slow and not bench" -q
+	$(FAST_TESTS)
 
 format: $(READY)  ## Format, and mend what ruff can mend
 	$(BIN)/ruff format
