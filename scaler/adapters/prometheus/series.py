@@ -1,8 +1,8 @@
 """The rows of an answer, found again by pod, by model and by pool, whatever the labels are called."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from scaler.adapters.engines import MODEL_LABELS, NAMESPACE_LABELS, POD_LABELS, POOL_LABEL
@@ -10,7 +10,10 @@ from scaler.adapters.prometheus.server import Lack, Reason
 
 Labels = Mapping[str, str]
 PodKey = tuple[str, str]
-"""Namespace and name."""
+"""Namespace and name, of a pod or of a pool."""
+
+ModelKey = tuple[str, str]
+"""Namespace and model name."""
 
 MALFORMED: Final = Lack(reason=Reason.BAD_ANSWER, why="Prometheus gave an answer that is not a list of samples")
 
@@ -44,10 +47,6 @@ class Row:
         name, namespace = self.labels.get(POOL_LABEL), self.namespace
         return None if not name or namespace is None else (namespace, name)
 
-    def speaks_of(self, model: str) -> bool:
-        """Whether this may be the work of ``model``: an engine that names none has only one."""
-        return self.model is None or self.model == model
-
 
 def first_of(labels: Labels, names: Iterable[str]) -> str | None:
     """The first label of ``names`` that is there and not empty."""
@@ -62,50 +61,69 @@ def rows_of(result: list[Any]) -> tuple[Row, ...] | Lack:
         return MALFORMED
 
 
-@dataclass(frozen=True, slots=True)
 class PodRows:
-    """The rows of one answer, by the pod that they come from."""
+    """The rows of one answer, by the pod that they come from. Made once a tick, and asked for every pod."""
 
-    rows: tuple[Row, ...]
-    _by_pod: dict[PodKey, list[Row]] = field(init=False, default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for row in self.rows:
-            if row.pod is not None:
-                self._by_pod.setdefault(row.pod, []).append(row)
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self.is_empty = True
+        self._by_pod: dict[PodKey, list[tuple[str | None, float]]] = {}
+        self._models: dict[str | None, set[str]] = {}
+        for row in rows:
+            self.is_empty = False
+            model = row.model
+            if (pod := row.pod) is not None:
+                self._by_pod.setdefault(pod, []).append((model, row.value))
+            if model is not None:
+                self._models.setdefault(row.namespace, set()).add(model)
+        self._anywhere = set[str]().union(*self._models.values())
 
     def value(self, pod: PodKey, model: str) -> float | None:
-        """The pod's value for ``model``; None where there is none, NaN where that is what it says."""
-        return next((row.value for row in self._by_pod.get(pod, ()) if row.speaks_of(model)), None)
+        """The pod's value for ``model``; None where there is none, NaN where that is what it says.
 
-    def of(self, pod: PodKey) -> tuple[Row, ...]:
-        """All rows of one pod, whatever model they name."""
-        return tuple(self._by_pod.get(pod, ()))
+        An engine that names no model has only one.
+        """
+        return next((value for named, value in self._by_pod.get(pod, ()) if named is None or named == model), None)
+
+    def values(self, pod: PodKey) -> list[float]:
+        """All numbers that one pod's rows have, whatever model they name."""
+        return [value for _, value in self._by_pod.get(pod, ()) if math.isfinite(value)]
+
+    def models_of(self, pod: PodKey) -> set[str]:
+        """The models that one pod names."""
+        return {named for named, _ in self._by_pod.get(pod, ()) if named is not None}
 
     def models(self, namespace: str) -> set[str]:
         """The models named in ``namespace``, or anywhere if none is named there."""
-        here = {row.model for row in self.rows if row.namespace == namespace and row.model is not None}
-        return here or {row.model for row in self.rows if row.model is not None}
+        return self._models.get(namespace) or self._anywhere
 
     def names_pods(self) -> bool:
         """Whether any row tells its pod."""
         return bool(self._by_pod)
 
 
-def bucket_rates(rows: Iterable[Row], namespace: str, model: str) -> Mapping[float, float]:
-    """The rate of each bucket of ``model`` in ``namespace``, by the bucket's upper bound, all versions together."""
-    rates: dict[float, float] = {}
-    for bound, row in _buckets(rows):
-        if row.namespace == namespace and row.model == model and math.isfinite(row.value):
-            rates[bound] = rates.get(bound, 0.0) + row.value
+def bucket_rates(rows: Iterable[Row]) -> dict[ModelKey, dict[float, float]]:
+    """The rate of each bucket by its upper bound, all versions together, for each namespace and model."""
+    rates: dict[ModelKey, dict[float, float]] = {}
+    for row in rows:
+        bound, namespace, model = _bound(row), row.namespace, row.model
+        if bound is not None and namespace is not None and model is not None and math.isfinite(row.value):
+            of_model = rates.setdefault((namespace, model), {})
+            of_model[bound] = of_model.get(bound, 0.0) + row.value
     return rates
 
 
-def _buckets(rows: Iterable[Row]) -> Iterator[tuple[float, Row]]:
+def _bound(row: Row) -> float | None:
+    try:
+        bound = float(row.labels.get("le", ""))
+    except ValueError:
+        return None
+    return None if math.isnan(bound) else bound
+
+
+def rows_by_pool(rows: Iterable[Row]) -> dict[PodKey, list[Row]]:
+    """The rows of each InferencePool."""
+    by_pool: dict[PodKey, list[Row]] = {}
     for row in rows:
-        try:
-            bound = float(row.labels.get("le", ""))
-        except ValueError:
-            continue
-        if not math.isnan(bound):
-            yield bound, row
+        if (pool := row.pool) is not None:
+            by_pool.setdefault(pool, []).append(row)
+    return by_pool

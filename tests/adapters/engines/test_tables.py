@@ -70,6 +70,12 @@ def test_a_counter_is_asked_for_with_its_suffix_first() -> None:
     assert names == [["vllm:prompt_tokens_total"], ["vllm:prompt_tokens"]]
 
 
+def test_pitfall_13_tokens_are_counted_as_they_are_worked_on_and_not_when_a_request_ends() -> None:
+    names = {metric.name for choice in VLLM[Signal.PROMPT_TOKENS] for metric in choice}
+
+    assert not any(name.startswith("vllm:request_") for name in names)
+
+
 def test_only_what_waits_for_capacity_counts_where_the_engine_tells_it_apart() -> None:
     first = VLLM[Signal.WAITING][0][0]
 

@@ -16,7 +16,7 @@ async def prometheus() -> AsyncIterator[FakePrometheus]:
 class Reader:
     """Signals read from ``prometheus``, with what was told beside the answers."""
 
-    def __init__(self, *servers: Server, timeout_s: float = 5.0) -> None:
+    def __init__(self, *servers: Server, timeout_s: float = 30.0) -> None:
         self.outcomes: list[str] = []
         self.account = Account()
         self.signals = PrometheusSignals(servers, timeout_s=timeout_s, counted=self.outcomes.append, told=self._told)

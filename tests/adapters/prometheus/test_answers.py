@@ -1,8 +1,12 @@
 """What is made of the rows; the names of the pitfalls are those of the metrics page, section 6."""
 
 import json
+from time import process_time
+
+import pytest
 
 from scaler.adapters.prometheus import Reads, Server
+from scaler.adapters.prometheus.answers import most_like
 from scaler.adapters.prometheus.promql import Question
 from scaler.api.v1alpha1 import Engine
 from scaler.core.model import NO_PICKER, Load, Missing
@@ -20,6 +24,27 @@ async def test_a_load_is_what_the_pod_said_at_the_time_of_its_sample(
     answer = await reader.answer(asked("a"))
 
     assert answer.loads == {"a": Load(at_s=AT_S - 7.0, running=2.5, waiting=3.0, kv_usage=0.25)}
+
+
+async def test_pitfall_2_a_growing_queue_is_told_beside_a_cache_that_is_a_third_full(
+    prometheus: FakePrometheus, reader: Reader
+) -> None:
+    prometheus.pod("a", waiting=900.0, kv_usage=0.32)
+
+    answer = await reader.answer(asked("a"))
+
+    assert answer.loads["a"] == Load(at_s=AT_S - 5.0, running=2.0, waiting=900.0, kv_usage=0.32)
+
+
+async def test_pitfall_12_the_zeros_of_a_pod_that_still_loads_are_nobodys_load(
+    prometheus: FakePrometheus, reader: Reader
+) -> None:
+    prometheus.pod("ready")
+    prometheus.pod("loading", running=0.0, waiting=0.0, kv_usage=0.0)
+
+    answer = await reader.answer(asked("ready"))
+
+    assert list(answer.loads) == ["ready"]
 
 
 async def test_pitfall_4_the_frozen_series_of_a_pod_that_is_gone_is_dropped(
@@ -302,3 +327,37 @@ async def test_answers_hold_no_number_that_json_lacks(prometheus: FakePrometheus
 
     json.dumps([str(answer.loads), str(answer.ttft_s)], allow_nan=False)
     assert isinstance(answer.ttft_s, Missing)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "nearest"),
+    [("llama-8b", "llama-3.1-8b"), ("meta-llama/Llama-3.1-8B", "llama-3.1-8b"), ("qwen2.5", "qwen-2.5-7b")],
+)
+def test_the_nearest_name_is_the_one_with_most_in_common(wanted: str, nearest: str) -> None:
+    there = {"llama-3.1-8b", "mistral-small", "qwen-2.5-7b", "gemma-3"}
+
+    assert most_like(wanted, there)[0] == nearest
+
+
+@pytest.mark.bench
+async def test_a_tick_of_a_thousand_policies(
+    prometheus: FakePrometheus, reader: Reader, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"m{number}" for number in range(1000)]
+    for name in names:
+        for pod in range(10):
+            prometheus.pod(f"{name}-{pod}", model=name)
+        prometheus.first_tokens({str(bound): 1.0 * bound for bound in range(22)} | {"+Inf": 22.0}, model=name)
+    policies = {
+        label: [asked(*(f"{name}-{pod}" for pod in range(10)), policy=f"models/{name}{label}") for name in names]
+        for label in ("", "-wrong")
+    }
+
+    for label, asks in policies.items():
+        begun_s = process_time()
+        await reader.signals.read(asks, AT_S)
+        worked_s = process_time() - begun_s
+
+        with capsys.disabled():
+            print(f"\nsignals of 1000 policies of 10 pods{label}: {worked_s:.2f} s of CPU")  # noqa: T201  # a bench prints
+        assert worked_s < 10.0  # the fake's own share is half of it

@@ -91,6 +91,7 @@ OLD_PICKER = lines(
 
 PAGES = [
     Page(labels=of_pod("a"), texts=[vllm(running=n) for n in (100.0, 1.0, 2.0, 3.0, 6.0)], ends_at_s=AT_S - 5.0),
+    Page(labels=of_pod("kv"), texts=[vllm(kv_usage=share) for share in (0.9, 0.2, 0.7, 0.4)], ends_at_s=AT_S - 5.0),
     Page(labels=of_pod("a"), texts=[vllm(running=3.0)], ends_at_s=AT_S - 4.0, job="again"),
     Page(labels=of_pod("two"), texts=[vllm() + SECOND_ENGINE], ends_at_s=AT_S - 1.0),
     Page(labels=of_pod("frozen"), texts=[vllm()], ends_at_s=AT_S - 240.0),
@@ -103,6 +104,7 @@ PAGES = [
     Page(labels=of_pod("tei"), texts=TEI, ends_at_s=AT_S),
     Page(labels=of_pod("b1", "buckets"), texts=[grown(vllm(), n) for n in range(1, 10)], ends_at_s=AT_S),
     Page(labels=of_pod("b2", "buckets"), texts=[grown(vllm(), 2 * n) for n in range(1, 10)], ends_at_s=AT_S),
+    Page(labels=of_pod("r", "restarted"), texts=[grown(vllm(), n) for n in (6, 7, 8, 1, 2, 3)], ends_at_s=AT_S),
     Page(labels=of_pod("dcgm", "monitoring"), texts=[DCGM], ends_at_s=AT_S, job="gpus"),
     Page(labels=of_pod("picker"), texts=[PICKER], ends_at_s=AT_S, job="picker"),
     Page(labels=of_pod("picker"), texts=[PICKER], ends_at_s=AT_S, job="picker-again"),
@@ -117,7 +119,7 @@ def pages() -> Pages:
 
 @pytest.fixture(scope="module")
 def url(pages: Pages, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with scraped(pages, tmp_path_factory.mktemp("prometheus"), program("prometheus")) as url:
+    with scraped(pages, tmp_path_factory.mktemp("prometheus"), program()) as url:
         yield url
 
 
@@ -144,7 +146,15 @@ async def test_the_real_exposition_is_read_as_means_of_a_minute_and_the_last_que
     assert set(reader.outcomes) == {"answered"}
 
 
-async def test_data_parallel_engines_of_a_server_add_up_and_share_a_cache_in_the_mean(reader: Reader) -> None:
+async def test_pitfall_3_the_use_of_the_cache_is_the_mean_of_a_minute_and_not_a_point_in_time(reader: Reader) -> None:
+    answer = await told(reader, tiny("kv"))
+
+    load = answer.loads["kv"]
+    assert isinstance(load, Load)
+    assert load.kv_usage == pytest.approx(0.55)
+
+
+async def test_pitfall_9_requests_of_data_parallel_engines_add_up_and_their_cache_ratios_do_not(reader: Reader) -> None:
     answer = await told(reader, tiny("two"))
 
     load = answer.loads["two"]
@@ -198,7 +208,10 @@ async def test_an_embedding_servers_running_requests_follow_from_its_seconds_of_
     answer = await told(reader, tiny("tei", engine=Engine.TEI))
 
     # 7.5 s of inference in each 15 s.
-    assert answer.loads["tei"] == Load(at_s=AT_S, running=0.5, waiting=2.0, kv_usage=0.0)
+    load = answer.loads["tei"]
+    assert isinstance(load, Load)
+    assert load.running == pytest.approx(0.5)
+    assert (load.waiting, load.kv_usage) == (2.0, 0.0)
 
 
 async def test_all_engines_together_are_asked_no_more_often(reader: Reader) -> None:
@@ -226,6 +239,15 @@ async def test_pitfall_8_the_quantile_of_two_pods_is_that_of_prometheus_itself(u
 
     theirs = [value_of(url, f"histogram_quantile({q}, sum by (le) ({bucket}))", AT_S) for q in (0.5, 0.95, 0.999)]
     assert answers == pytest.approx(theirs)
+
+
+async def test_pitfall_11_a_restart_of_the_engine_is_no_negative_rate(url: str, reader: Reader) -> None:
+    answer = await told(reader, asked(policy="restarted/x", model="tiny"))
+
+    bucket = 'rate(vllm:time_to_first_token_seconds_bucket{namespace="restarted"}[2m])'
+    theirs = value_of(url, f"histogram_quantile(0.95, sum by (le) ({bucket}))", AT_S)
+    assert answer.ttft_s == pytest.approx(theirs)
+    assert 5.0 < theirs < 20.0
 
 
 async def test_the_guard_finds_the_pod_behind_the_exporters_own(reader: Reader) -> None:

@@ -37,7 +37,7 @@ async def until(reader: Reader, pod: str, kind: type[Load] | type[Missing]) -> L
 
 async def test_half_of_the_series_gone_is_missing_at_once_and_recovers(tmp_path: Path) -> None:
     pages = two_pods()
-    with scraped(pages, tmp_path, program("prometheus")) as url:
+    with scraped(pages, tmp_path, program()) as url:
         reader = Reader(Server(url=url))
         await until(reader, "b", Load)
 
@@ -58,7 +58,7 @@ async def test_half_of_the_series_gone_is_missing_at_once_and_recovers(tmp_path:
 async def test_a_prometheus_that_is_gone_is_not_an_empty_fleet(tmp_path: Path) -> None:
     pages = two_pods()
     with serving(pages) as port:
-        with running(pages, tmp_path, program("prometheus"), port) as url:
+        with running(pages, tmp_path, program(), port) as url:
             reader = Reader(Server(url=url))
             await until(reader, "a", Load)
 
