@@ -1,9 +1,9 @@
 """Fakes that behave: a clock that jumps, and a world that answers, fails and takes commands."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from scaler.core.model import Command, Observation, Policy, Snapshot
+from scaler.core.model import Command, Memory, Observation, Policy, Snapshot
 from scaler.runtime.ports import Record, Seen, TransientError
 from tests.builders import NAME, fleet, policy, seen, serving
 
@@ -35,6 +35,7 @@ class World:
     refuses: frozenset[str] = frozenset()
     journal_fails_at_s: frozenset[float] = frozenset()
     on_observe: Callable[[float], None] = lambda _: None
+    restored: Mapping[str, Memory] = field(default_factory=dict)
     happened: list[str] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     commands: list[tuple[str, Command]] = field(default_factory=list)
@@ -45,7 +46,7 @@ class World:
         if at_s in self.fails_at_s:
             raise TransientError("the API server does not answer")
         snapshot = Snapshot(at_s=at_s, models={each.name: self.shows(at_s) for each in self.policies})
-        return Seen(snapshot=snapshot, policies=self.policies)
+        return Seen(snapshot=snapshot, policies=self.policies, restored=self.restored)
 
     async def act(self, policy: Policy, commands: Sequence[Command]) -> None:
         self.happened.append(f"act {policy.name}")

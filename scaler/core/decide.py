@@ -32,7 +32,7 @@ from scaler.core.model import (
     TargetPlan,
     Version,
 )
-from scaler.core.wish import replicas_needed, wish_of
+from scaler.core.wish import replicas_needed, replicas_told, wish_of
 
 GAP_S = 120.0
 """A tick this long after the last one found the world unwatched: eight ticks of 15 s, two lost scrapes of a minute."""
@@ -122,6 +122,8 @@ def _look(policy: Policy, observation: Observation, memory: Memory, at_s: float)
 
 
 def _need(role: Role, observation: Observation, policy: Policy, at_s: float) -> Ruling | Missing:
+    if observation.own_replicas is not None:
+        return replicas_told(observation.own_replicas)
     demand = demand_of(role, observation, policy, at_s)
     return demand if isinstance(demand, Missing) else replicas_needed(demand)
 

@@ -49,12 +49,13 @@ def unheard(role: Role, observation: Observation, policy: Policy, at_s: float) -
         if not isinstance(seen.fleet, Missing)
         for replica in seen.fleet.replicas
     )
-    return tuple(replica for replica in replicas if _is_unheard(replica, policy, at_s))
+    told_by_loads = observation.own_replicas is None
+    return tuple(replica for replica in replicas if _is_unheard(replica, policy, at_s, told_by_loads=told_by_loads))
 
 
-def _is_unheard(replica: Replica, policy: Policy, at_s: float) -> bool:
+def _is_unheard(replica: Replica, policy: Policy, at_s: float, *, told_by_loads: bool) -> bool:
     if replica.phase is Phase.READY:
-        return isinstance(_told(replica, policy, at_s), Missing)
+        return told_by_loads and isinstance(_told(replica, policy, at_s), Missing)
     lost_since_s = at_s if replica.unready_since_s is None else replica.unready_since_s
     return replica.phase is Phase.LOST and at_s - lost_since_s <= policy.loading.budget_s
 

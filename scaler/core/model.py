@@ -155,13 +155,15 @@ class Observation:
 
     ``weights`` is the percentage of traffic that the route sends to each version, ``gateway_waiting`` the requests
     that the endpoint picker holds back (`NO_PICKER` where there is none), ``ttft_s`` the time to first token at the
-    objective's percentile.
+    objective's percentile. ``own_replicas`` is the work in hand in replicas, where the policy's own queries tell it
+    (the engine Custom); then the replicas' loads say nothing, and it counts for every role.
     """
 
     fleets: tuple[FleetSeen, ...]
     weights: Mapping[str, int] | Missing = Missing(why="the policy names no route")
     gateway_waiting: float | Missing = NO_PICKER
     ttft_s: float | Missing = Missing(why="no request has finished its first token yet")
+    own_replicas: float | Missing | None = None
 
     def fleet(self, key: TargetKey) -> Fleet | Missing:
         """What was seen of target ``key``."""

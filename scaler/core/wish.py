@@ -16,6 +16,9 @@ this is the safe end. Code completion needed 4 to 8, which this wish cannot know
 SAFE_KV_USAGE: Final = 0.7
 """KV cache share that one replica may use: the gauge is a point in time, and misses what was preempted before it."""
 
+OWN_MOST: Final = 1e6
+"""More replicas' worth of work than this is a broken query: a policy may ask for 10,000 at most."""
+
 
 def replicas_needed(demand: Demand) -> Ruling:
     """The replicas of one role, over all versions, that carry ``demand`` at a safe level; at least one.
@@ -40,6 +43,22 @@ def replicas_needed(demand: Demand) -> Ruling:
         after=needed,
         because=because,
         facts={"running": demand.running, "waiting": demand.waiting, "kv_replicas": demand.kv_replicas},
+    )
+
+
+def replicas_told(own_replicas: float | Missing) -> Ruling | Missing:
+    """The replicas that a policy's own queries ask for, at least one; Missing where their answer is absurd."""
+    if isinstance(own_replicas, Missing):
+        return own_replicas
+    # Written so that NaN, which compares false with everything, is refused as well.
+    if not 0.0 <= own_replicas <= OWN_MOST:
+        return Missing(why=f"the policy's own queries give an absurd {own_replicas:g} replicas of work")
+    return Ruling(
+        rule="need",
+        before=0,
+        after=max(1, ceil(own_replicas)),
+        because=f"{own_replicas:.2f} replicas' worth of work by the policy's own queries",
+        facts={"own_replicas": own_replicas},
     )
 
 

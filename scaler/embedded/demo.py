@@ -32,7 +32,7 @@ from scaler.embedded.scenarios import (
 from scaler.embedded.view import Frame, View, clock
 from scaler.runtime.board import Board
 from scaler.runtime.loop import Loop
-from scaler.runtime.ports import Record, Seen
+from scaler.runtime.ports import Outcome, Record, Seen
 from scaler.sim.cluster import Cluster
 from scaler.sim.latency import LLAMA_70B_H100
 from scaler.sim.loadtime import LoadTimes
@@ -68,31 +68,31 @@ class _Stage:
 
 
 @dataclass(kw_only=True)
-class _WatchedJournal:
-    """The journal, and the view that shows what it keeps."""
+class _Watcher:
+    """Shows every decision, and keeps it for the picture."""
 
-    journal: FileJournal
     view: View
     title: str
     ends_s: float
     speed: float
     moments: list[Moment]
 
-    def record(self, records: Sequence[Record]) -> None:
-        """Keep ``records``, and show them."""
-        self.journal.record(records)
-        for record in records:
-            moment = moment_of(record)
+    async def decided(self, records: Sequence[Record], at_s: float) -> None:
+        """Show ``records``."""
+        for moment in (moment_of(record) for record in records):
             self.moments.append(moment)
             self.view.show(
                 Frame(
                     title=self.title,
                     moment=moment,
-                    done=min(1.0, moment.at_s / self.ends_s),
-                    left_s=max(0.0, self.ends_s - moment.at_s) / self.speed,
+                    done=min(1.0, at_s / self.ends_s),
+                    left_s=max(0.0, self.ends_s - at_s) / self.speed,
                     objective_s=OBJECTIVE.limit_s,
                 )
             )
+
+    def ticked(self, at_s: float, took_s: float, outcome: Outcome) -> None:
+        """Nothing is shown of a tick without a decision."""
 
 
 async def run_demo(demo: Demo, view: View) -> Told:
@@ -102,8 +102,7 @@ async def run_demo(demo: Demo, view: View) -> Told:
     trace = scaled(shipped(), TRAFFIC_FACTOR, demo.seed)
     cluster = embedded_in(demo, trace)
     stage = _Stage(cluster=cluster, coming_nodes=list(scenario.later_nodes))
-    journal = _WatchedJournal(
-        journal=_fresh_journal(demo.folder),
+    watcher = _Watcher(
         view=view,
         title=f"forebay demo: {scenario.about}",
         ends_s=trace.duration_s,
@@ -115,14 +114,15 @@ async def run_demo(demo: Demo, view: View) -> Told:
         clock=AcceleratedClock(start_s=0.0, speed=demo.speed),
         observer=stage,
         actuator=stage,
-        journal=journal,
+        journal=_fresh_journal(demo.folder),
         board=Board(),
         log=structlog.wrap_logger(structlog.ReturnLogger()),  # the view tells what a log would
         period_s=TICK_S,
+        listeners=(watcher,),
     )
     await _until_done_or_stopped(loop, trace.duration_s)
     view.close()
-    return _told(demo, cluster, journal.moments)
+    return _told(demo, cluster, watcher.moments)
 
 
 def _fresh_journal(folder: Path) -> FileJournal:

@@ -9,7 +9,7 @@ from scaler.core.decide import decide
 from scaler.core.explain import summary
 from scaler.core.model import Memory, Policy
 from scaler.runtime.board import Board
-from scaler.runtime.ports import Actuator, Clock, Journal, Observer, Record, TransientError
+from scaler.runtime.ports import Actuator, Clock, Journal, Listener, Observer, Outcome, Record, TransientError
 
 
 @dataclass(kw_only=True)
@@ -23,6 +23,7 @@ class Loop:
     board: Board
     log: FilteringBoundLogger
     period_s: float
+    listeners: Sequence[Listener] = ()
     memories: dict[str, Memory] = field(default_factory=dict)
 
     async def run(self, until_s: float | None = None) -> None:
@@ -31,23 +32,31 @@ class Loop:
         while until_s is None or next_s <= until_s:
             await self.clock.wait_until(next_s)
             at_s = self.clock.now_s()
-            try:
-                await self.tick(at_s)
-            except TransientError as error:
-                self.log.warning("tick_skipped", at_s=at_s, why=str(error))
+            outcome = await self._outcome(at_s)
+            for listener in self.listeners:
+                listener.ticked(at_s, max(0.0, self.clock.now_s() - at_s), outcome)
             next_s = _after(next_s, self.clock.now_s(), self.period_s)
+
+    async def _outcome(self, at_s: float) -> Outcome:
+        try:
+            await self.tick(at_s)
+        except TransientError as error:
+            self.log.warning("tick_skipped", at_s=at_s, why=str(error))
+            return Outcome.SKIPPED
+        return Outcome.DONE
 
     async def tick(self, at_s: float) -> None:
         """One round over all policies, as of ``at_s``. Raises TransientError when it could not be recorded."""
         seen = await self.observer.observe(at_s)
-        plans = decide(seen.snapshot, self.memories, seen.policies)
+        memories = {**seen.restored, **self.memories}
+        plans = decide(seen.snapshot, memories, seen.policies)
         by_name = {policy.name: policy for policy in seen.policies}
         records = [
             Record(
                 policy=by_name[plan.policy],
                 observation=seen.snapshot.models[plan.policy],
                 # A first decision is taken on no memory; the record says so by an empty one of the same moment.
-                memory=self.memories.get(plan.policy, Memory(at_s=plan.at_s)),
+                memory=memories.get(plan.policy, Memory(at_s=plan.at_s)),
                 plan=plan,
             )
             for plan in plans
@@ -56,6 +65,8 @@ class Loop:
         self._adopt(records, seen.policies)
         for record in records:
             await self._act(record)
+        for listener in self.listeners:
+            await listener.decided(records, at_s)
 
     def _adopt(self, records: Sequence[Record], policies: Sequence[Policy]) -> None:
         """Take the next memories over; a policy that is gone takes its own along, one not seen keeps it."""

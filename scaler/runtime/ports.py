@@ -1,7 +1,8 @@
 """What the loop asks of the world, as small Protocols; adapters and the embedded cluster answer them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
 from typing import Protocol
 
 from scaler.core.model import Command, Memory, Observation, Plan, Policy, Snapshot
@@ -13,10 +14,14 @@ class TransientError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What one look at the world gave: the snapshot, and the policies that are in force."""
+    """What one look at the world gave: the snapshot, and the policies that are in force.
+
+    ``restored`` is what a process before this one remembered and left in the world, by policy.
+    """
 
     snapshot: Snapshot
     policies: tuple[Policy, ...]
+    restored: Mapping[str, Memory] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,4 +67,23 @@ class Journal(Protocol):
 
     def record(self, records: Sequence[Record]) -> None:
         """Keep ``records``, in full, before any of their commands is carried out. Raises TransientError."""
+        ...
+
+
+class Outcome(Enum):
+    """How a tick ended; the values are labels of a metric."""
+
+    DONE = "done"
+    SKIPPED = "skipped"
+
+
+class Listener(Protocol):
+    """Is told of every tick; whatever it makes of it, it decides nothing and fails nobody."""
+
+    async def decided(self, records: Sequence[Record], at_s: float) -> None:
+        """These decisions were recorded and carried out, as far as they could be."""
+        ...
+
+    def ticked(self, at_s: float, took_s: float, outcome: Outcome) -> None:
+        """The tick of ``at_s`` has ended, after ``took_s`` seconds."""
         ...

@@ -406,3 +406,29 @@ def test_a_load_of_the_past_is_not_a_load_of_now() -> None:
 
     assert rules(seen(fleet(*serving(7), ready("old", load=old))), memory=watched((240.0, 1))) == ["keep"]
     assert load().at_s == START_S
+
+
+# --- Work that the policy's own queries tell ----------------------------------------------------------------------
+
+SILENT = Missing(why="a worker of its own kind has no engine metrics")
+
+
+def own(count: int, own_replicas: float | Missing) -> Observation:
+    workers = tuple(ready(f"w{number}", load=SILENT) for number in range(count))
+    return replace(seen(fleet(*workers)), own_replicas=own_replicas)
+
+
+def test_work_told_by_own_queries_grows_and_shrinks_workers_that_say_nothing() -> None:
+    assert replicas(own(2, 4.2)) == 5
+    assert replicas(own(8, 2.0), memory=watched((240.0, 2))) == 6
+
+
+def test_own_queries_without_an_answer_keep_what_is_there() -> None:
+    assert replicas(own(8, Missing(why="Prometheus did not answer")), memory=watched((240.0, 2))) == 8
+
+
+def test_a_worker_that_is_lost_keeps_the_others_though_own_queries_say_less() -> None:
+    workers = (ready("w", load=SILENT), lost("l", for_s=30.0))
+    observation = replace(seen(fleet(*workers)), own_replicas=1.0)
+
+    assert replicas(observation, memory=watched((240.0, 1))) == 2

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaler.core.model import Demand, Fleet, Missing, Ruling
-from scaler.core.wish import replicas_needed, wish_of
+from scaler.core.wish import replicas_needed, replicas_told, wish_of
 from tests.builders import START_S, fleet, lost, serving, starting
 
 
@@ -54,6 +54,22 @@ def test_the_reason_is_the_scarcer_of_requests_and_cache() -> None:
 def test_a_request_that_is_hardly_there_does_not_blow_the_cache_up() -> None:
     """An average over less than one request is none: 1e-320 of a request would want a cache of infinite size."""
     assert replicas_needed(demand(running=1e-320, waiting=48.0, kv_replicas=0.5)).after == 2
+
+
+@pytest.mark.parametrize(("own_replicas", "replicas"), [(0.0, 1), (0.2, 1), (3.0, 3), (3.01, 4)])
+def test_work_that_own_queries_tell_in_replicas_is_rounded_up(own_replicas: float, replicas: int) -> None:
+    told = replicas_told(own_replicas)
+
+    assert isinstance(told, Ruling)
+    assert told.after == replicas
+
+
+@pytest.mark.parametrize("own_replicas", [float("nan"), float("inf"), -1.0, 1e7])
+def test_an_absurd_answer_of_own_queries_is_no_answer(own_replicas: float) -> None:
+    told = replicas_told(own_replicas)
+
+    assert isinstance(told, Missing)
+    assert "own queries" in told.why
 
 
 works = st.builds(demand, running=st.floats(0.0, 1e7), waiting=st.floats(0.0, 1e7), kv_replicas=st.floats(0.0, 1e3))

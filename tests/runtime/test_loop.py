@@ -1,7 +1,8 @@
 """The loop goes round whatever happens to one round of it."""
 
 import asyncio
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import pytest
 import structlog
@@ -10,7 +11,8 @@ from structlog.testing import capture_logs
 from scaler.core.model import Missing, Observation, SetReplicas
 from scaler.runtime.board import Board
 from scaler.runtime.loop import Loop
-from tests.builders import NAME, fleet, key, policy, seen, serving
+from scaler.runtime.ports import Outcome, Record
+from tests.builders import NAME, fleet, key, policy, seen, serving, watched
 from tests.fakes import OTHER, JumpingClock, World
 
 
@@ -163,6 +165,37 @@ async def test_a_cancelled_loop_ends() -> None:
 
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_what_was_remembered_before_this_process_is_taken_up_and_then_its_own_counts() -> None:
+    before = replace(watched((30.0, 7), at_s=0.0), at_s=-15.0)
+    world = World(restored={NAME: before})
+
+    await loop_over(world).run(15.0)
+
+    assert world.records[0].memory == before
+    assert world.records[1].memory == world.records[0].plan.memory
+
+
+@dataclass
+class Ear:
+    heard: list[tuple[str, float]] = field(default_factory=list)
+
+    async def decided(self, records: Sequence[Record], at_s: float) -> None:
+        self.heard.extend((f"decided {record.policy.name}", at_s) for record in records)
+
+    def ticked(self, at_s: float, took_s: float, outcome: Outcome) -> None:
+        self.heard.append((f"{outcome.value} in {took_s:g}", at_s))
+
+
+async def test_listeners_hear_of_decisions_and_of_ticks_that_were_skipped() -> None:
+    ear = Ear()
+    loop = loop_over(World(fails_at_s=frozenset({15.0})))
+    loop.listeners = (ear,)
+
+    await loop.run(15.0)
+
+    assert ear.heard == [(f"decided {NAME}", 0.0), ("done in 0", 0.0), ("skipped in 0", 15.0)]
 
 
 async def test_the_board_shows_the_last_decision_of_every_policy() -> None:
