@@ -111,7 +111,7 @@ class Client:
             async for line in _lines(path, response, quiet_s):
                 yield _event(path, line)
         finally:
-            response.close()
+            cut(response)
 
     async def _call(self, request: Request) -> Json:
         with spoken(request.path):
@@ -151,9 +151,17 @@ def closed(response: aiohttp.ClientResponse) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        response.close()
+        cut(response)
         raise
     response.release()
+
+
+def cut(response: aiohttp.ClientResponse) -> None:
+    """Close the connection at once, if it is still open: whoever does not answer would not say goodbye either."""
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
+    response.close()
 
 
 async def _lines(path: str, response: aiohttp.ClientResponse, quiet_s: float) -> AsyncIterator[bytes]:
