@@ -32,58 +32,6 @@ class Account:
     lacking: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
-class PrometheusSignals:
-    """A `SignalSource` that asks ``servers``, each for what it reads; every query ends within ``timeout_s``.
-
-    Servers that read the same are asked alike and their answers joined (shards); a pod that two of them know has the
-    newer sample. ``counted`` is told the outcome of each query, ``told`` the account of each tick.
-    """
-
-    def __init__(
-        self,
-        servers: Sequence[Server],
-        *,
-        timeout_s: float,
-        own_queries_at_once: int = 4,
-        counted: Callable[[str], None] = lambda _: None,
-        told: Callable[[Account], None] = lambda _: None,
-    ) -> None:
-        self._servers = [Prometheus(server, timeout_s, counted) for server in servers]
-        self._told = told
-        own = [server for server in self._servers if Reads.QUERIES in server.server.reads]
-        if len(own) > 1:
-            raise ValueError(f"{len(own)} servers read the users' own queries: must be one at most")
-        self._own = OwnQueries(server=own[0], at_once=own_queries_at_once, timeout_s=timeout_s) if own else None
-
-    def close(self) -> None:
-        """Give up all connections."""
-        for server in self._servers:
-            server.close()
-
-    async def read(self, asked: Sequence[Asked], at_s: float) -> Mapping[str, Answered]:
-        """An answer for every policy asked for, by its name; what cannot be read is Missing in it, never an error."""
-        custom = [ask for ask in asked if ask.signals.engine is Engine.CUSTOM]
-        seen, own = await asyncio.gather(self._looked(asked, at_s), self._own_replicas(custom, at_s))
-        replicas = dict(zip((ask.policy for ask in custom), own, strict=True))
-        # A second's work for 10 000 pods, in which the lease must still be renewed.
-        told = await asyncio.to_thread(_all_told, asked, seen, replicas, at_s)
-        self._told(_account(told))
-        return {one.ask.policy: _answered(one) for one in told}
-
-    async def _looked(self, asked: Sequence[Asked], at_s: float) -> "_Seen":
-        wanted = _wanted(asked)
-        readings = await asyncio.gather(*(_reading(server, wanted, at_s) for server in self._servers))
-        by_server = list(zip(self._servers, readings, strict=True))
-        of = {reads: [got for server, got in by_server if reads in server.server.reads] for reads in Reads}
-        return _Seen(readings=of, models_of_pools=_models_of_pools(asked))
-
-    async def _own_replicas(self, custom: Sequence[Asked], at_s: float) -> Sequence[float | Lack]:
-        if self._own is None:
-            why = "no Prometheus server is configured to be asked the users' own queries"
-            return [Lack(reason=Reason.UNREACHABLE, why=why)] * len(custom)
-        return await self._own.replicas(custom, at_s)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Wanted:
     """What the policies of this tick need at all: the only thing that the number of queries depends on."""
@@ -124,6 +72,63 @@ class _ToldOf:
     def lacks(self) -> list[Lack]:
         values = [*self.loads.values(), self.ttft_s, self.gateway_waiting, self.own_replicas]
         return [value for value in values if isinstance(value, Lack) and value is not ONLY_QUERIES]
+
+
+class PrometheusSignals:
+    """A `SignalSource` that asks ``servers``, each for what it reads; every query ends within ``timeout_s``.
+
+    Servers that read the same are asked alike and their answers joined (shards); a pod that two of them know has the
+    newer sample. ``counted`` is told the outcome of each query, ``told`` the account of each tick.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[Server],
+        *,
+        timeout_s: float,
+        own_queries_at_once: int = 4,
+        counted: Callable[[str], None] = lambda _: None,
+        told: Callable[[Account], None] = lambda _: None,
+    ) -> None:
+        own = [server for server in servers if Reads.QUERIES in server.reads]
+        if len(own) > 1:
+            raise ValueError(f"{len(own)} servers read the users' own queries: must be one at most")
+        self._servers = [Prometheus(server, timeout_s, counted) for server in servers]
+        # Threads and connections apart: users' queries that hang must not keep ours from being asked.
+        self._own_server = Prometheus(own[0], timeout_s, counted) if own else None
+        self._own_at_once = own_queries_at_once
+        self._timeout_s = timeout_s
+        self._told = told
+
+    def close(self) -> None:
+        """Give up all connections."""
+        for server in (*self._servers, self._own_server):
+            if server is not None:
+                server.close()
+
+    async def read(self, asked: Sequence[Asked], at_s: float) -> Mapping[str, Answered]:
+        """An answer for every policy asked for, by its name; what cannot be read is Missing in it, never an error."""
+        custom = [ask for ask in asked if ask.signals.engine is Engine.CUSTOM]
+        seen, own = await asyncio.gather(self._looked(asked, at_s), self._own_replicas(custom, at_s))
+        replicas = dict(zip((ask.policy for ask in custom), own, strict=True))
+        # A second's work for 10 000 pods, in which the lease must still be renewed.
+        told = await asyncio.to_thread(_all_told, asked, seen, replicas, at_s)
+        self._told(_account(told))
+        return {one.ask.policy: _answered(one) for one in told}
+
+    async def _looked(self, asked: Sequence[Asked], at_s: float) -> _Seen:
+        wanted = _wanted(asked)
+        readings = await asyncio.gather(*(_reading(server, wanted, at_s) for server in self._servers))
+        by_server = list(zip(self._servers, readings, strict=True))
+        of = {reads: [got for server, got in by_server if reads in server.server.reads] for reads in Reads}
+        return _Seen(readings=of, models_of_pools=_models_of_pools(asked))
+
+    async def _own_replicas(self, custom: Sequence[Asked], at_s: float) -> Sequence[float | Lack]:
+        if self._own_server is None:
+            why = "no Prometheus server is configured to be asked the users' own queries"
+            return [Lack(reason=Reason.UNREACHABLE, why=why)] * len(custom)
+        own = OwnQueries(server=self._own_server, at_once=self._own_at_once, timeout_s=self._timeout_s)
+        return await own.replicas(custom, at_s)
 
 
 async def _reading(server: Prometheus, wanted: _Wanted, at_s: float) -> Reading:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from scaler.adapters.prometheus import Reads, Server
 from scaler.adapters.prometheus.own import in_replicas, number_of
@@ -13,6 +14,7 @@ from tests.adapters.prometheus.conftest import Reader
 from tests.adapters.prometheus.fake_api import AT_S, FakePrometheus, asked, never
 
 QUERIES = Queries(demand="sum(work)", waiting="sum(idle)", capacity="scalar(each)")
+EMPTY = {"status": "success", "data": {"resultType": "vector", "result": []}}
 CUSTOM = asked("a", engine=Engine.CUSTOM, queries=QUERIES)
 
 
@@ -106,3 +108,17 @@ async def test_without_a_server_for_them_they_are_missing(prometheus: FakePromet
 def test_two_servers_for_them_would_be_a_guess() -> None:
     with pytest.raises(ValueError, match="2 servers read the users' own queries: must be one at most"):
         Reader(Server(url="http://a"), Server(url="http://b"))
+
+
+async def test_a_users_query_that_hangs_does_not_keep_ours_from_being_asked(prometheus: FakePrometheus) -> None:
+    async def only_ours(request: web.Request) -> web.StreamResponse:
+        return await never(request) if request.query["query"] == "sum(work)" else web.json_response(EMPTY)
+
+    prometheus.instead = only_ours
+    reader = Reader(Server(url=prometheus.url), timeout_s=0.4)
+    many = [asked(policy=f"models/m{n}", engine=Engine.CUSTOM, queries=QUERIES) for n in range(20)]
+
+    await reader.signals.read([asked("a"), *many], AT_S)
+
+    reader.signals.close()
+    assert reader.outcomes.count("answered") == 8
