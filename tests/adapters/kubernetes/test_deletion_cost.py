@@ -1,0 +1,60 @@
+"""Which pods are marked to go first."""
+
+from dataclasses import replace
+
+from scaler.adapters.kubernetes.deletion_cost import LOWEST, Mark, marks
+from scaler.adapters.kubernetes.pods import PodSeen, pod_seen
+from scaler.core.model import Load, Missing
+from tests.adapters.kubernetes import recorded
+from tests.builders import load
+
+LOADS: dict[str, Load | Missing] = {
+    "a": load(running=5),
+    "b": load(running=0, kv_usage=0.5),
+    "c": load(running=0, kv_usage=0.1),
+    "d": Missing(why="its series is gone"),
+}
+
+
+def pods(*names: str) -> list[PodSeen]:
+    return [pod_seen(recorded.ready(name), None) for name in names]
+
+
+def test_as_many_as_go_are_marked_those_with_the_least_work_first() -> None:
+    assert marks(pods("a", "b", "c", "d"), LOADS, going=2) == (
+        Mark(pod="c", cost=LOWEST),
+        Mark(pod="b", cost=LOWEST + 1),
+    )
+
+
+def test_of_whom_nothing_is_known_goes_last() -> None:
+    assert [mark.pod for mark in marks(pods("a", "d"), LOADS, going=1)] == ["a"]
+
+
+def test_pods_that_are_not_ready_go_before_any_mark() -> None:
+    two_loading = [pod_seen(recorded.loading(name), None) for name in ("x", "y")]
+
+    assert marks([*pods("a", "b"), *two_loading], LOADS, going=2) == ()
+    assert len(marks([*pods("a", "b"), *two_loading], LOADS, going=3)) == 1
+
+
+def test_a_pod_on_its_way_out_is_left_alone() -> None:
+    assert marks([pod_seen(recorded.draining("b"), None), *pods("a")], LOADS, going=1)[0].pod == "a"
+
+
+def test_a_mark_that_was_not_needed_is_taken_back() -> None:
+    marked = [replace(pod, deletion_cost=str(LOWEST)) for pod in pods("a")]
+
+    assert marks([*marked, *pods("b")], LOADS, going=1) == (Mark(pod="b", cost=LOWEST), Mark(pod="a", cost=None))
+
+
+def test_a_mark_that_is_there_is_not_written_again() -> None:
+    marked = [replace(pod, deletion_cost=str(LOWEST)) for pod in pods("c")]
+
+    assert marks([*marked, *pods("a")], LOADS, going=1) == ()
+
+
+def test_a_cost_that_somebody_else_set_is_theirs() -> None:
+    theirs = [replace(pod, deletion_cost="100") for pod in pods("c")]
+
+    assert [mark.pod for mark in marks([*theirs, *pods("a", "b")], LOADS, going=1)] == ["b"]
