@@ -8,9 +8,10 @@ from rich.console import Console
 from rich.table import Table
 from typer.exceptions import TyperException
 
-from scaler import wiring
 from scaler.embedded.scenarios import Demo, ScenarioName, Told
-from scaler.wiring import UserError
+from scaler.wiring import demo as demos
+from scaler.wiring import telling
+from scaler.wiring.errors import UserError
 
 app = typer.Typer(
     help="Autoscaler and release controller for language models on Kubernetes.",
@@ -35,13 +36,13 @@ def demo(
     speed: Annotated[float, typer.Option(min=1, max=1000, help="Seconds of traffic that pass in one.")] = 100,
     load_time: Annotated[float, typer.Option(min=5, max=1500, help="Seconds a replica takes to load, about.")] = 180,
     seed: Annotated[int, typer.Option(min=0, max=2**31, help="Of the load times; the same seed, the same ones.")] = 1,
-    output: Annotated[Path, typer.Option(help="The folder for the journal and the picture.")] = wiring.DEMO_FOLDER,
+    output: Annotated[Path, typer.Option(help="The folder for the journal and the picture.")] = demos.DEMO_FOLDER,
 ) -> None:
     """Run the controller on an hour of real traffic, against an emulated GPU pool; Ctrl-C ends it at any time."""
     asked = Demo(scenario=scenario, speed=speed, load_time_s=load_time, seed=seed, folder=output)
     console = Console()
     try:
-        told = wiring.demonstrated(asked, console)
+        told = demos.demonstrated(asked, console)
     except UserError as error:
         raise Mistake(str(error)) from error
     _print_end(console, told)
@@ -57,12 +58,29 @@ def _print_end(console: Console, told: Told) -> None:
     console.print("why      forebay explain llama --at 00:20", highlight=False, soft_wrap=True)
 
 
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,  # the settings know their own flags, and say them
+)
+def run(context: typer.Context) -> None:
+    """Run the controller on a cluster; `forebay run --help` lists its settings."""
+    # The adapters take a second to import, which the other commands need not wait for.
+    from scaler.wiring.controller import controlled  # noqa: PLC0415
+
+    try:
+        code = controlled(context.args)
+    except UserError as error:
+        typer.echo("\n".join(f"forebay: {line}" for line in str(error).splitlines()), err=True)
+        raise typer.Exit(2) from error
+    raise typer.Exit(code)
+
+
 @app.command()
 def validate(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="YAML files of ScalingPolicy documents.")],
 ) -> None:
     """Check ScalingPolicy documents, and name every fault at once."""
-    report = wiring.validated(files)
+    report = telling.validated(files)
     for line in report.faults:
         typer.echo(line, err=True)
     if report.faults:
@@ -79,7 +97,7 @@ def explain(
     ] = None,
     journal: Annotated[
         Path, typer.Option(envvar="FOREBAY_JOURNAL", help="The journal's file, or the folder that it is in.")
-    ] = wiring.DEMO_FOLDER,
+    ] = demos.DEMO_FOLDER,
     *,
     replay: Annotated[
         bool, typer.Option("--replay", help="Decide again from the record, and say whether it agrees.")
@@ -88,9 +106,9 @@ def explain(
     """Say why a policy has the replicas it has, from demand to command, as it was decided at TIME (or last)."""
     try:
         if not replay:
-            typer.echo(wiring.explained(policy, at, journal))
+            typer.echo(telling.explained(policy, at, journal))
             return
-        verdict = wiring.replayed(policy, at, journal)
+        verdict = telling.replayed(policy, at, journal)
     except UserError as error:
         raise Mistake(str(error)) from error
     typer.echo(verdict.text)

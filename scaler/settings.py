@@ -58,14 +58,15 @@ class Settings(BaseSettings):
     kubeconfig: Path | None = Field(None, description="A kubeconfig file; without one, the pod's own account.")
     context: str | None = Field(None, description="The kubeconfig's context; without one, its current one.")
     namespaces: Texts = Field([], description="Namespaces to work in; none means all of the cluster.")
-    api_requests_per_second: float = Field(20, gt=0, le=1000, description="Budget of requests to the API server.")
+    api_requests_per_second: int = Field(20, ge=1, le=1000, description="Budget of requests to the API server.")
 
     tick_seconds: float = Field(15, ge=1, le=300, description="Seconds between two decisions.")
     advise_only: bool = Field(
         default=False, description="Decide and say, for all policies, and write nothing but status."
     )
 
-    prometheus_urls: Texts = Field(["http://localhost:9090"], min_length=1, description="Prometheus servers, all read.")
+    prometheus_urls: Texts = Field(["http://localhost:9090"], min_length=1, description="Prometheus servers.")
+    prometheus_matchers: str = Field("", description='Label matchers of every query, such as cluster="eu".')
     prometheus_timeout_seconds: float = Field(8, gt=0, le=300, description="Limit of a query; below the tick.")
     prometheus_bearer_token_file: Path | None = Field(None, description="File of a bearer token, read anew.")
     prometheus_username: str | None = Field(None, description="User of basic authentication.")

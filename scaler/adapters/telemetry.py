@@ -61,7 +61,7 @@ class Telemetry:
             "forebay_replica_changes", "Replicas asked for and given up.", ["direction"], registry=registry
         )
         self._requests = Counter(
-            "forebay_api_requests", "Requests to the Kubernetes API.", ["verb", "resource"], registry=registry
+            "forebay_api_requests", "Requests to the Kubernetes API.", ["verb", "resource", "status"], registry=registry
         )
         self._queries = Counter(
             "forebay_prometheus_queries", "Queries to Prometheus, by how they ended.", ["outcome"], registry=registry
@@ -85,9 +85,9 @@ class Telemetry:
             if change:
                 self._changes.labels("up" if change > 0 else "down").inc(abs(change))
 
-    def requested(self, verb: str, resource: str) -> None:
-        """A request went to the Kubernetes API; ``resource`` is a plural such as ``pods``, never a name."""
-        self._requests.labels(verb, resource).inc()
+    def requested(self, verb: str, resource: str, status: str) -> None:
+        """A request to the Kubernetes API has ended; ``resource`` is a plural such as ``pods``, never a name."""
+        self._requests.labels(verb, resource, status).inc()
 
     def queried(self, outcome: str) -> None:
         """A query to Prometheus has ended."""

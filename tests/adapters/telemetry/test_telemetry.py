@@ -172,12 +172,12 @@ def test_only_a_tick_that_was_carried_out_moves_the_timestamp() -> None:
 def test_requests_queries_and_the_lease_are_counted() -> None:
     process = Process()
 
-    process.telemetry.requested("PATCH", "deployments/scale")
+    process.telemetry.requested("PATCH", "deployments/scale", "200")
     process.telemetry.queried("answered")
     process.telemetry.queried("unreachable")
     process.telemetry.led(is_leader=True)
 
-    assert process.samples("forebay_api_requests_total") == {("PATCH", "deployments/scale"): 1.0}
+    assert process.samples("forebay_api_requests_total") == {("PATCH", "deployments/scale", "200"): 1.0}
     assert process.samples("forebay_prometheus_queries_total") == {("answered",): 1.0, ("unreachable",): 1.0}
     assert process.samples("forebay_is_leader") == {(): 1.0}
 

@@ -1,31 +1,22 @@
-"""The one place that names concrete parts, and joins them for the commands."""
+"""What is told of files: documents that were checked, decisions of a journal in words, and decided again."""
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Final
 
-from rich.console import Console
-
 from scaler.adapters import journal as journals
 from scaler.api.documents import check_files
 from scaler.core.explain import explain
-from scaler.embedded.scenarios import Demo, Told
-from scaler.embedded.view import LiveView, PlainView
 from scaler.runtime.ports import Record
 from scaler.runtime.retelling import differences, in_force
+from scaler.wiring.errors import UserError
 
-DEMO_FOLDER: Final = Path("forebay-demo")
 JOURNAL_FILE: Final = "decisions.jsonl"
 
 RUNS_FROM_ZERO_S: Final = 86_400.0 * 365
 """No clock of a cluster says 1970; a time within that year counts from the start of an emulated run."""
-
-
-class UserError(Exception):
-    """What was asked cannot be done; the text names the thing, the limit and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,17 +127,3 @@ def _moment_s(text: str, day: date) -> float:
 
 def _in_utc(moment: datetime) -> datetime:
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-
-
-def demonstrated(demo: Demo, console: Console) -> Told:
-    """Run the demo, on the terminal where there is one and in lines where there is none. Raises UserError."""
-    # The fleet model takes two seconds to import, and the controller's image goes without it (the extra `sim`).
-    from scaler.embedded.demo import run_demo  # noqa: PLC0415
-
-    view = LiveView(console) if console.is_terminal else PlainView(console)
-    try:
-        return asyncio.run(run_demo(demo, view))
-    except OSError as error:
-        raise UserError(f"--output {demo.folder}: cannot be written ({error.strerror})") from error
-    finally:
-        view.close()

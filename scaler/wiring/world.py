@@ -1,0 +1,149 @@
+"""Kubernetes and Prometheus as one world for the loop, and who is told of what it decides."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from scaler.adapters.kubernetes.cluster import KubernetesCluster, Model, Sight
+from scaler.adapters.kubernetes.status import memory_of
+from scaler.adapters.prometheus import Account
+from scaler.adapters.telemetry import Telemetry
+from scaler.core.model import Actuation, Command, Fleet, Load, Memory, Missing, Observation, Policy, Snapshot
+from scaler.runtime.ports import Clock, Outcome, Record, Seen
+from scaler.runtime.signals import Answered, Asked, SignalSource
+
+
+@dataclass(slots=True, kw_only=True)
+class World:
+    """What the loop sees and acts on: fleets from Kubernetes, with what Prometheus says of their engines."""
+
+    cluster: KubernetesCluster
+    signals: SignalSource
+    advises_only: bool
+    sight: Sight = field(default_factory=lambda: Sight(models=(), faulty=()))
+    _known: frozenset[str] = frozenset()
+    _loads: Mapping[str, Mapping[str, Load | Missing]] = field(default_factory=dict)
+
+    async def observe(self, at_s: float) -> Seen:
+        """What there is as of ``at_s``. Raises TransientError while the policies are not known."""
+        self.sight = await self.cluster.look(at_s)
+        answers = await self.signals.read([_question(model) for model in self.sight.models], at_s)
+        self._loads = {name: answer.loads for name, answer in answers.items()}
+        restored = self._restored(at_s)
+        self._known = frozenset(model.policy.name for model in self.sight.models)
+        return Seen(
+            snapshot=Snapshot(
+                at_s=at_s,
+                models={
+                    each.policy.name: joined(each.observation, answers[each.policy.name]) for each in self.sight.models
+                },
+            ),
+            policies=tuple(self._as_allowed(model.policy) for model in self.sight.models),
+            restored=restored,
+        )
+
+    def _restored(self, at_s: float) -> dict[str, Memory]:
+        """What the statuses of policies that are new to us remember of a process before us."""
+        return {
+            model.policy.name: memory_of(model.object.status, at_s)
+            for model in self.sight.models
+            if model.policy.name not in self._known and model.object.status is not None
+        }
+
+    def _as_allowed(self, policy: Policy) -> Policy:
+        return replace(policy, actuation=Actuation.ADVISE) if self.advises_only else policy
+
+    async def act(self, policy: Policy, commands: Sequence[Command]) -> None:
+        """Carry out ``commands``; those with the least work go first."""
+        await self.cluster.act(policy, commands, self._loads.get(policy.name, {}))
+
+
+def _question(model: Model) -> Asked:
+    fleets = [seen.fleet for seen in model.observation.fleets if isinstance(seen.fleet, Fleet)]
+    objective = model.policy.time_to_first_token
+    asked = Asked(
+        policy=model.policy.name,
+        namespace=model.object.namespace,
+        signals=model.document.spec.signals,
+        pods=tuple(replica.name for fleet in fleets for replica in fleet.ready()),
+    )
+    return asked if objective is None else replace(asked, percentile=objective.percentile)
+
+
+def joined(observation: Observation, answer: Answered) -> Observation:
+    """The observation with what the engines say; a replica that was not asked for keeps what it had."""
+    fleets = tuple(
+        replace(seen, fleet=_with_loads(seen.fleet, answer.loads)) if isinstance(seen.fleet, Fleet) else seen
+        for seen in observation.fleets
+    )
+    return replace(
+        observation,
+        fleets=fleets,
+        gateway_waiting=answer.gateway_waiting,
+        ttft_s=answer.ttft_s,
+        own_replicas=answer.own_replicas,
+    )
+
+
+def _with_loads(fleet: Fleet, loads: Mapping[str, Load | Missing]) -> Fleet:
+    replicas = tuple(
+        replace(replica, load=loads[replica.name]) if replica.name in loads else replica for replica in fleet.replicas
+    )
+    return replace(fleet, replicas=replicas)
+
+
+@dataclass(slots=True, kw_only=True)
+class Herald:
+    """Tells the cluster: statuses and events, and by the Lease how fresh all plans are."""
+
+    cluster: KubernetesCluster
+    world: World
+    beat: Callable[[float], None]
+
+    async def decided(self, records: Sequence[Record], at_s: float) -> None:
+        """Write what is news."""
+        self.beat(at_s)
+        await self.cluster.tell(records, at_s)
+        await self.cluster.tell_faults(self.world.sight.faulty, at_s)
+
+    def ticked(self, at_s: float, took_s: float, outcome: Outcome) -> None:
+        """A tick without decisions is news to nobody: the heartbeat stays where it is."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Accountant:
+    """Counts, for the metrics, and remembers when the loop last ticked, for the health check."""
+
+    telemetry: Telemetry
+    clock: Clock
+    is_leading: bool = False
+    _last_s: float = 0.0
+
+    @contextmanager
+    def leading(self) -> Iterator[None]:
+        """While this lasts, the loop should tick."""
+        self.is_leading, self._last_s = True, self.clock.now_s()
+        self.telemetry.led(is_leader=True)
+        try:
+            yield
+        finally:
+            self.is_leading = False
+            self.telemetry.led(is_leader=False)
+
+    def last_tick_s(self) -> float:
+        """When the loop last ended a tick, whatever came of it, on the steady clock."""
+        return self._last_s
+
+    def told(self, account: Account) -> None:
+        """This is what the reading of signals lacked."""
+        self.telemetry.lacked(account.lacking)
+
+    async def decided(self, records: Sequence[Record], at_s: float) -> None:
+        """Count the decisions."""
+        del at_s
+        self.telemetry.decided(records)
+
+    def ticked(self, at_s: float, took_s: float, outcome: Outcome) -> None:
+        """Count the tick."""
+        self._last_s = self.clock.now_s()
+        self.telemetry.ticked(at_s, took_s, outcome.value)
