@@ -190,7 +190,9 @@ def _event(path: str, line: bytes) -> WatchEvent:
     if not isinstance(kind, str) or not isinstance(thing, dict):
         raise TransientError(f"{path}: an event without a type or an object")
     if kind == "ERROR":
-        raise refusal(int(thing.get("code") or HTTPStatus.INTERNAL_SERVER_ERROR), _line_of(thing), None)
+        code = thing.get("code")
+        status = code if isinstance(code, int) else int(HTTPStatus.INTERNAL_SERVER_ERROR)
+        raise refusal(status, _line_of(thing), None)
     return WatchEvent(kind=kind, object=thing)
 
 

@@ -20,7 +20,7 @@ from scaler.adapters.kubernetes.reporting import Reporter
 from scaler.adapters.kubernetes.scale import FIELD_MANAGER, Scales
 from scaler.adapters.kubernetes.status import faulty_status, status_of
 from scaler.adapters.kubernetes.targets import TargetSeen
-from scaler.adapters.kubernetes.views import PATIENCE_S, Views
+from scaler.adapters.kubernetes.views import PATIENCE_S, Kind, Views
 from scaler.api.v1alpha1 import ScalingPolicy, TargetRef
 from scaler.core.model import (
     Command,
@@ -150,18 +150,26 @@ class KubernetesCluster:
             kind = await self.views.kind(ref.api_version, ref.kind)
             if isinstance(kind, Missing):
                 return kind
-            lost = kind.objects.lost(self.views.means.clock.now_s(), PATIENCE_S)
-            if lost is not None:
-                return Missing(why=lost)
-            target = kind.objects.store.get(namespace, ref.name)
-            if target is None:
-                return Missing(why=f"there is no {ref.kind} {ref.name} in {namespace}")
+            target = self._existing(kind, namespace, ref.name)
+            if isinstance(target, Missing):
+                return target
             requested = await self.scales.requested(kind.resource, namespace, target)
         except (TransientError, RefusedError) as error:
             return Missing(why=f"{ref.kind} {ref.name} cannot be read: {error}")
         if isinstance(requested, Missing):
             return requested
         return Found(resource=kind.resource, namespace=namespace, target=target, requested=requested)
+
+    def _existing(self, kind: Kind, namespace: str, name: str) -> TargetSeen | Missing:
+        lost = kind.objects.lost(self.views.means.clock.now_s(), PATIENCE_S)
+        if lost is not None:
+            return Missing(why=lost)
+        target = kind.objects.store.get(namespace, name)
+        if target is None:
+            return Missing(why=f"there is no {kind.resource.kind} {name} in {namespace}")
+        if target.is_leaving:
+            return Missing(why=f"{kind.resource.kind} {name} is being deleted")
+        return target
 
     def _model(self, thing: PolicyObject, document: ScalingPolicy, look: _Look) -> Model:
         policy = self._policies.policy(document, look.at_s)

@@ -15,7 +15,7 @@ LOWEST: Final = -1_000_000
 """The cost of the pod that goes first; the next ones' follow. No one else is likely to be there, so it is ours."""
 
 MOST_MARKS: Final = 50
-"""A shrink by more is taken in parts, so that it costs no burst of requests."""
+"""So many at once, those that go first; beyond them Kubernetes chooses, and the shrink costs no burst of requests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

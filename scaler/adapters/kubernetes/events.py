@@ -66,6 +66,7 @@ class Events:
     log: FilteringBoundLogger
     instance: str
     _series: dict[tuple[str, str, str, bool], _Series] = field(default_factory=dict)
+    _made: int = 0
 
     async def tell(self, about: Regarding, happening: Happening, at_s: float) -> None:
         """Write that this happened at ``at_s``, as a new event or as one more of a series."""
@@ -84,7 +85,9 @@ class Events:
             self.log.info("event_lost", policy=f"{about.namespace}/{about.name}", why=str(error))
 
     async def _create(self, about: Regarding, happening: Happening, at_s: float) -> str:
-        name = f"{about.name[:NAME_MOST]}.{int(at_s * 1e6):x}"
+        # Several may happen at one moment, so the moment alone is no name.
+        self._made += 1
+        name = f"{about.name[:NAME_MOST]}.{int(at_s * 1e6) + self._made:x}"
         event = _event(about, happening, at_s) | {
             "metadata": {"name": name, "namespace": about.namespace},
             "reportingInstance": self.instance[:REASON_MOST],

@@ -93,7 +93,9 @@ class Informer(Generic[T]):
         listed: dict[Key, T] = {}
         version: str | None = None
         async for page in self.means.client.pages(self.path, self.query):
-            version = page["metadata"]["resourceVersion"]
+            version = (page.get("metadata") or {}).get("resourceVersion")
+            if not version:
+                raise TransientError(f"{self.path}: the answer is no list")
             listed |= self._projected(page)
         self.store.settle(self.namespace, listed)
         self.version = version

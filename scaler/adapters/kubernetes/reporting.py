@@ -62,7 +62,7 @@ class Reporter:
         except (TransientError, RefusedError) as error:
             self.log.warning("status_not_written", policy=policy.full_name, why=str(error))
             return
-        version = version_of(stored["metadata"])
+        version = version_of(stored.get("metadata") or {})
         self._written[policy.uid] = _Written(status=status, version=version, at_s=at_s)
         about = Regarding(namespace=policy.namespace, name=policy.name, uid=policy.uid)
         for happening in happenings(status, before):

@@ -58,7 +58,7 @@ class Scales:
             if error.status == HTTPStatus.UNPROCESSABLE_ENTITY and test:
                 raise ConflictError(f"{path}: no longer has {seen} replicas: {error.message}") from error
             raise
-        return version_of(scale["metadata"])
+        return version_of(scale.get("metadata") or {})
 
     def forget_all_but(self, uids: frozenset[str]) -> None:
         """Drop what was read of objects that no policy names any more."""

@@ -31,7 +31,8 @@ class TargetSeen:
     """A scalable object. ``requested`` is None where only its /scale knows; ``group_size`` are pods of a replica.
 
     ``gpus_per_replica`` is None where the object has no pod template that we know; ``generation`` counts the changes
-    of its spec, ``version`` those of all of it, and ``owner`` controls it.
+    of its spec, ``version`` those of all of it, and ``owner`` controls it. ``is_leaving`` says that it was deleted
+    and only waits for its finalizers.
     """
 
     uid: str
@@ -44,6 +45,7 @@ class TargetSeen:
     group_size: int = 1
     writer: Writer | None = None
     owner: str | None = None
+    is_leaving: bool = False
 
 
 def target_seen(target: Json, kind: str) -> TargetSeen:
@@ -61,6 +63,7 @@ def target_seen(target: Json, kind: str) -> TargetSeen:
         group_size=size if kind == LEADER_WORKER_SET else 1,
         writer=count_writer(metadata.get("managedFields") or ()),
         owner=controller_of(metadata),
+        is_leaving="deletionTimestamp" in metadata,
     )
 
 

@@ -106,7 +106,10 @@ class Transport:
                 try:
                     await self._configure(configuration)
                     self._rest = RESTClientObject(configuration)
-                except (ConfigException, OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+                except yaml.YAMLError as error:
+                    # Its own words may quote the file, and the file has secrets.
+                    raise AccessError("the Kubernetes configuration cannot be used: it is no YAML") from error
+                except (ConfigException, OSError, KeyError, TypeError, ValueError) as error:
                     raise AccessError(f"the Kubernetes configuration cannot be used: {error}") from error
             return self._rest
 

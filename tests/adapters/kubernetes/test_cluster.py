@@ -94,6 +94,13 @@ async def test_a_target_that_is_not_there_is_missing(api: FakeApi, cluster: Kube
     assert fleet(await model(cluster)) == Missing(why="there is no Deployment llama-v1 in models")
 
 
+async def test_a_target_on_its_way_out_is_missing(api: FakeApi, cluster: KubernetesCluster) -> None:
+    leaving = recorded.deployment(replicas=1, metadata={"deletionTimestamp": "2026-03-02T13:00:00Z"})
+    await fill(api, recorded.ready("a"), deployment=leaving)
+
+    assert fleet(await model(cluster)) == Missing(why="Deployment llama-v1 is being deleted")
+
+
 async def test_a_target_that_is_made_again_is_seen_again(api: FakeApi, cluster: KubernetesCluster) -> None:
     await fill(api, recorded.ready("a"))
     before = fleet(await model(cluster))

@@ -33,6 +33,13 @@ async def test_an_event_says_who_what_and_when(api: FakeApi, events: Events) -> 
     assert (event["reportingController"], event["reportingInstance"]) == ("forebay.dev/controller", "forebay-0")
 
 
+async def test_two_things_at_one_moment_are_two_events(api: FakeApi, events: Events) -> None:
+    await events.tell(ABOUT, BROKEN, AT_S)
+    await events.tell(ABOUT, Happening(reason="NotSeen", action="Ready", note="so"), AT_S)
+
+    assert {event["reason"] for event in stored(api)} == {"DemandUnknown", "NotSeen"}
+
+
 async def test_what_repeats_is_a_series_that_is_written_once_a_minute(api: FakeApi, events: Events) -> None:
     for tick in range(20):
         await events.tell(ABOUT, BROKEN, AT_S + 15.0 * tick)

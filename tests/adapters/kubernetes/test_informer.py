@@ -165,6 +165,15 @@ async def test_a_burst_of_500_is_survived(api: FakeApi, means: Means) -> None:
     assert informer.lost_since_s is None
 
 
+async def test_an_answer_that_is_no_list_is_asked_for_again(api: FakeApi, means: Means) -> None:
+    await api.put("pods", pod("a"))
+    api.faults.append(lambda _: web.json_response({"message": "the proxy says hello"}))
+    informer = informer_of(means)
+
+    async with running(informer.run()):
+        await until(lambda: has(informer, 1), "the pod")
+
+
 async def test_a_line_that_is_cut_off_costs_nothing(api: FakeApi, means: Means) -> None:
     informer = informer_of(means)
     async with running(informer.run()):
