@@ -1,11 +1,14 @@
 """The cluster as the loop sees it, from stored objects to fleets, and from commands to what is stored."""
 
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import yaml
+from aiohttp import web
+from numpy.random import default_rng
 
 from scaler.adapters.kubernetes.cluster import KubernetesCluster, Model, Sight, cluster_of
 from scaler.adapters.kubernetes.events import Events
@@ -205,6 +208,39 @@ async def test_a_count_that_someone_wrote_meanwhile_is_not_overwritten(
         await cluster.act(seen.policy, (SetReplicas(key=V1, replicas=1),))
 
     assert api.objects[SCALE.removesuffix("/scale")]["spec"]["replicas"] == 7
+
+
+async def test_writes_that_fail_now_and_then_end_at_the_count_and_never_at_another(
+    api: FakeApi, cluster: KubernetesCluster
+) -> None:
+    await fill(api, recorded.ready("a"), recorded.ready("b"))
+    chance = default_rng(3)
+
+    def fail_some(request: web.Request) -> web.Response | None:
+        if request.method == "GET" or chance.random() > 0.3:
+            return None
+        return failure(int(chance.choice([409, 500, 429])), "not now", retry_after="0")
+
+    api.always = fail_some
+    for count in (5, 3, 8, 1) * 3:
+        await _insist(cluster, count)
+
+    steps = [body for _, path, body in api.bodies if path == SCALE]
+    assert [step[-1]["value"] for step in steps] == [5, 3, 8, 1] * 3
+
+
+async def _insist(cluster: KubernetesCluster, count: int) -> None:
+    """What the loop does: look, and say it again until it is so."""
+    for _ in range(40):
+        seen = await model(cluster)
+        found = fleet(seen)
+        assert isinstance(found, Fleet)
+        if found.requested == count:
+            return
+        with contextlib.suppress(TransientError):
+            await cluster.act(seen.policy, (SetReplicas(key=V1, replicas=count),))
+            await until(lambda: _requested(cluster) == count, "our own write")
+    raise AssertionError(f"never {count}")
 
 
 async def test_the_pods_with_the_least_work_are_marked_before_a_shrink(
