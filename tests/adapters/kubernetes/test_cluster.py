@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from scaler.core.decide import decide
 from scaler.core.model import Fleet, Memory, Missing, SetReplicas, SetWeights, Snapshot, TargetKey
 from scaler.runtime.ports import Record, TransientError
 from tests.adapters.kubernetes import recorded
-from tests.adapters.kubernetes.conftest import Caller, running, until
+from tests.adapters.kubernetes.conftest import Caller, LeapingClock, running, until
 from tests.adapters.kubernetes.fake_api import FakeApi, failure
 from tests.adapters.kubernetes.recorded import CREATED_S, Json, owned, wrote
 from tests.api.builders import ONE_VERSION, TWO_VERSIONS
@@ -381,6 +382,31 @@ async def test_a_status_that_cannot_be_written_is_written_next_time(api: FakeApi
     await cluster.tell([record(seen)], AT_S)
 
     assert status(api)["desired"] == 1
+
+
+async def test_who_was_not_told_of_in_time_comes_first_the_next_time(
+    api: FakeApi, caller: Caller, means: Means
+) -> None:
+    clock = LeapingClock()
+    events = Events(client=caller.client, log=means.log, instance="forebay-0")
+    reporter = Reporter(client=caller.client, events=events, log=means.log)
+    cluster = cluster_of(caller.client, replace(means, clock=clock), (), reporter)
+    for name in ("a", "b", "c"):
+        await api.put("scalingpolicies", policy(name))
+    order: list[str] = []
+
+    def take_three_seconds(request: web.Request) -> None:
+        if request.path.endswith("/status"):
+            order.append(request.path.split("/")[-2])
+            clock.at_s += 3.0
+
+    api.always = take_three_seconds
+    async with running(cluster.run()):
+        records = [record(seen) for seen in (await sight(cluster)).models]
+        for _ in range(3):
+            await cluster.tell(records, AT_S)
+
+    assert order == ["a", "b", "c"]
 
 
 async def test_at_rest_there_are_watches_and_nothing_else(api: FakeApi, cluster: KubernetesCluster) -> None:
