@@ -141,6 +141,10 @@ class Fleet:
         samples = replica.meters.samples(self._readings[replica.slot], replica.sleep)
         return replica.page.text(samples, replica.born_s)
 
+    def reading(self, replica: Replica) -> Reading:
+        """What the replica's engine is doing, as of the last advance."""
+        return self._readings[replica.slot]
+
     def sight(self) -> Sight:
         """The whole fleet, as of the last advance."""
         return Sight(
