@@ -175,24 +175,27 @@ class Elector:
         """Renew the lease until that fails for too long."""
         while True:
             await self.steady.wait_until(self.steady.now_s() + self.terms.retry_s)
-            left_s = self._valid_until_s - self.steady.now_s()
-            try:
-                async with asyncio.timeout(max(0.0, left_s)):
-                    await self._renew()
-            except TimeoutError:
-                self.log.warning("lease_not_renewed", why="no answer in time")
-            except (TransientError, RefusedError) as error:
-                self.log.warning("lease_not_renewed", why=str(error))
+            # Not one request more after the lease has ended: a late renewal would only keep the next one waiting.
+            if self.may_write():
+                await self._try_to_renew()
             if not self.may_write():
-                self._valid_until_s = min(self._valid_until_s, self.steady.now_s())
                 raise LostLeaseError(f"{self.post.identity} lost the lease {self.post.namespace}/{self.post.name}")
+
+    async def _try_to_renew(self) -> None:
+        try:
+            async with asyncio.timeout(max(0.0, self._valid_until_s - self.steady.now_s())):
+                await self._renew()
+        except TimeoutError:
+            self.log.warning("lease_not_renewed", why="no answer in time")
+        except (TransientError, RefusedError) as error:
+            self.log.warning("lease_not_renewed", why=str(error))
 
     async def _renew(self) -> None:
         """One attempt, by which we hold the lease until some time from before it was sent."""
         if self._lease is None:
             lease = await self.client.get(self.post.path)
             if (lease.get("spec") or {}).get("holderIdentity") != self.post.identity:
-                self._valid_until_s = NEVER
+                self._valid_until_s = self.steady.now_s()
                 return
             self._lease = lease
         sent_s = self.steady.now_s()

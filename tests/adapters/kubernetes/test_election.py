@@ -204,7 +204,7 @@ async def test_a_stranger_who_writes_something_else_into_the_lease_costs_nothing
     assert api.objects[PATH]["metadata"]["labels"] == {"team": "ml"}
 
 
-async def test_a_process_that_was_stopped_writes_nothing_when_it_goes_on(caller: Caller) -> None:
+async def test_a_process_that_was_stopped_writes_nothing_when_it_goes_on(api: FakeApi, caller: Caller) -> None:
     steady, work = Shifted(), Work()
     one = elector(caller, steady=steady)
     guarded = replace(caller.client, may_write=one.may_write)
@@ -213,12 +213,14 @@ async def test_a_process_that_was_stopped_writes_nothing_when_it_goes_on(caller:
     assert await guarded.patch(PATH, Patch.MERGE, {"metadata": {"labels": {"a": "b"}}})
 
     steady.by_s += 60.0
+    written = len(api.bodies)
 
     with pytest.raises(NotLeadingError):
         await guarded.patch(PATH, Patch.MERGE, {"metadata": {"labels": {"a": "c"}}})
     with pytest.raises(LostLeaseError):
         await leading
     assert work.ended
+    assert len(api.bodies) == written
 
 
 async def test_work_that_crashes_gives_the_lease_up(api: FakeApi, caller: Caller) -> None:
