@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     prometheus_client_key_file: Path | None = Field(None, description="The key of our certificate.")
     prometheus_tenant: str | None = Field(None, description="Value of the header X-Scope-OrgID.")
 
-    lease_namespace: str = Field("forebay-system", description="Namespace of the Lease by which one of us acts.")
+    lease_namespace: str = Field("forebay", description="Namespace of the Lease by which one of us acts.")
     lease_name: str = Field("forebay", description="Name of that Lease.")
     lease_seconds: float = Field(15, ge=3, le=300, description="Time after which a silent leader has lost the lease.")
     identity: str | None = Field(None, description="Our name in the Lease; without one, host and process.")

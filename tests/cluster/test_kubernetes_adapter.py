@@ -42,18 +42,6 @@ CLOCK, STEADY = SystemClock(), SteadyClock()
 T = TypeVar("T")
 
 
-@pytest.fixture
-def kubeconfig(cluster: ControlPlane, api: Rest) -> Path:
-    """The way in as the ServiceAccount that is deployed."""
-    if not api.exists("/api/v1/namespaces/forebay"):
-        api.create("/api/v1/namespaces", {"metadata": {"name": "forebay"}})
-    for file in ("crd/forebay.dev_scalingpolicies.yaml", "base/rbac.yaml"):
-        cluster.kubectl("apply", "--server-side", "-f", str(DEPLOY / file))
-    crd = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/scalingpolicies.forebay.dev"
-    wait_for("the CRD", lambda: is_true(api.get(crd), "Established"))
-    return cluster.service_account("forebay", "forebay")[1]
-
-
 class Controller:
     """One process' adapter, and what it asked for."""
 

@@ -1,6 +1,7 @@
 """A Prometheus that answers our own questions from rows it was given, and can fail in the ways that real ones do."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -87,11 +88,17 @@ class FakePrometheus:
         promql = request.query["query"]
         self.requests.append((promql, dict(request.headers)))
         self.parameters.append(dict(request.query))
+        if not DURATION.fullmatch(request.query["timeout"]):
+            return web.json_response({"status": "error", "errorType": "bad_data", "error": "no duration"}, status=400)
         if self.instead is not None:
             return await self.instead(request)
         question = QUESTIONS.get(promql)
         result = self.results.get(promql, []) if question is None else _vector(self.rows.get(question, []))
         return _success(result)
+
+
+DURATION = re.compile(r"\d+(ms|s|m|h)")
+"""What Prometheus reads as a duration: no decimal point."""
 
 
 def _vector(rows: Iterable[tuple[Labels, float | str]]) -> list[Any]:

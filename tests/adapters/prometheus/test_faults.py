@@ -181,3 +181,14 @@ async def test_what_was_missing_is_counted_by_policy_and_reason(prometheus: Fake
     await reader.answer(asked("a", "b", "c"))
 
     assert reader.account.lacking == {"models/llama": {"asleep": 1, "no_series": 2}}
+
+
+async def test_a_timeout_of_parts_of_a_second_is_said_as_prometheus_reads_it(prometheus: FakePrometheus) -> None:
+    prometheus.pod("a", running=2.0)
+    reader = Reader(Server(url=prometheus.url), timeout_s=1.5)
+
+    told = await reader.answer(asked("a"))
+
+    reader.signals.close()
+    assert isinstance(told.loads["a"], Load)
+    assert {each["timeout"] for each in prometheus.parameters} == {"1500ms"}

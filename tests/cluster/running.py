@@ -1,0 +1,163 @@
+"""The controller as a process of its own on the testbed, and the world that its tests put around it."""
+
+import json
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.request import urlopen
+
+from scaler.sim.latency import LLAMA_8B_H100
+from scaler.sim.trace import shipped
+from testbed.commands import Child
+from testbed.emulator.arrivals import Poisson, steady
+from testbed.emulator.deployment import emulated_deployment
+from testbed.emulator.fleet import Service
+from testbed.objects import Life
+from testbed.tenant import Tenant
+from testbed.waiting import wait_for
+
+POLICIES: Final = "forebay.dev/v1alpha1"
+MODEL: Final = "llama-3.1-8b"
+STOPS_WITHIN_S: Final = 5.0
+PORT: Final = 18_081
+
+
+def emulated_service() -> Service:
+    """A chat service without requests until a test sets its rate; 24 requests in flight are about 14 a second."""
+    arrivals = Poisson(steady(0.0), shipped(), seed=1)
+    return Service(name="llama", model=MODEL, engines={"": LLAMA_8B_H100}, arrivals=arrivals, holds=True)
+
+
+def add_servers(tenant: Tenant, replicas: int, *, load_s: int, gpus: int = 1, name: str = "llama") -> None:
+    """The Deployment of the service's servers."""
+    body = emulated_deployment(name, service="llama", replicas=replicas, life=Life(load_s=load_s, drain_s=2), gpus=gpus)
+    tenant.api.create(tenant.path("apps/v1", "deployments"), body)
+
+
+def policy_of(name: str = "llama", **spec: Any) -> dict[str, Any]:
+    """A ScalingPolicy for the servers, with a short expectation and a hold as short as there is."""
+    target = {"role": "Serve", "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}}
+    return {
+        "apiVersion": POLICIES,
+        "kind": "ScalingPolicy",
+        "metadata": {"name": name},
+        "spec": {
+            "signals": {"engine": "VLLM", "modelName": MODEL, "staleSeconds": 15},
+            "versions": [{"name": "v1", "targets": [target]}],
+            "replicas": {"min": 1, "max": 12},
+            "loading": {"expectedSeconds": 60, "budgetSeconds": 600},
+            "behavior": {"scaleDown": {"holdSeconds": 20, "periodSeconds": 5}},
+            **spec,
+        },
+    }
+
+
+@dataclass
+class World:
+    """What a test sees of the tenant's one policy."""
+
+    tenant: Tenant
+
+    def add_policy(self, **spec: Any) -> None:
+        """Add the policy of the Deployment llama."""
+        self.tenant.api.create(self.tenant.path(POLICIES, "scalingpolicies"), policy_of(**spec))
+
+    def status(self, name: str = "llama") -> dict[str, Any]:
+        """The policy's status, empty before the first."""
+        found: dict[str, Any] = self.tenant.api.get(self.tenant.path(POLICIES, "scalingpolicies", name))
+        status: dict[str, Any] = found.get("status", {})
+        return status
+
+    def condition(self, kind: str, name: str = "llama") -> dict[str, Any]:
+        """One condition of the status, empty before it is there."""
+        return next((each for each in self.status(name).get("conditions", []) if each["type"] == kind), {})
+
+    def wait_for_condition(self, kind: str, status: str, *, within_s: float = 60.0) -> dict[str, Any]:
+        """The condition, once it has this status."""
+        return wait_for(
+            f"{kind}={status}",
+            lambda: self.condition(kind),
+            lambda found: found.get("status") == status,
+            within_s=within_s,
+        )
+
+    def requested(self, name: str = "llama") -> int:
+        """What the Deployment is asked to have."""
+        found = self.tenant.api.get(self.tenant.path("apps/v1", "deployments", name, "scale"))
+        return int(found["spec"].get("replicas", 0))
+
+    def wait_for_requested(self, count: int, *, within_s: float = 60.0) -> None:
+        """Return once the Deployment is asked for exactly ``count``."""
+        wait_for(f"{count} replicas asked for", self.requested, lambda now: now == count, within_s=within_s)
+
+
+class Controller:
+    """One process of `forebay run`, as the ServiceAccount that deploy/base ships."""
+
+    def __init__(self, kubeconfig: Path, namespace: str, folder: Path, settings: Mapping[str, str]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.journal = folder / "decisions.jsonl"
+        self.port = int(settings.get("listen-on", PORT))
+        given = {
+            "kubeconfig": str(kubeconfig),
+            "namespaces": namespace,
+            "prometheus-urls": "http://127.0.0.1:9090",
+            "prometheus-timeout-seconds": "1.5",
+            "tick-seconds": "2",
+            "journal": str(self.journal),
+            "identity": folder.name,
+            "listen-on": str(self.port),
+            "listen-address": "127.0.0.1",
+            **settings,
+        }
+        words = [word for key, value in given.items() for word in (f"--{key}", value)]
+        self._child = Child([sys.executable, "-m", "scaler", "run", *words], folder / "log.txt")
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended, None while it runs."""
+        return self._child.exit_code
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._child.signal(number)
+
+    def wait(self, within_s: float) -> int | None:
+        """How it ended, None if it has not within ``within_s``."""
+        return self._child.wait(within_s)
+
+    def log(self) -> list[dict[str, Any]]:
+        """What it logged."""
+        lines = self._child.log.read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def page(self, path: str) -> str:
+        """One of the pages that it serves."""
+        with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5.0) as answer:
+            return str(answer.read().decode())
+
+    def decisions(self) -> list[dict[str, Any]]:
+        """The lines of its journal."""
+        if not self.journal.exists():
+            return []
+        whole = self.journal.read_text().rpartition("\n")[0]
+        return [json.loads(line) for line in whole.splitlines()]
+
+
+@contextmanager
+def controlling(kubeconfig: Path, namespace: str, folder: Path, **settings: str) -> Iterator[Controller]:
+    """A controller for the length of a ``with``; a setting ``tick_seconds`` is the flag ``--tick-seconds``."""
+    flags = {key.replace("_", "-"): value for key, value in settings.items()}
+    controller = Controller(kubeconfig, namespace, folder, flags)
+    try:
+        yield controller
+    finally:
+        controller.signal(signal.SIGCONT)
+        controller.signal(signal.SIGTERM)
+        if controller.wait(STOPS_WITHIN_S) is None:
+            controller.signal(signal.SIGKILL)
+            controller.wait(STOPS_WITHIN_S)

@@ -1,0 +1,89 @@
+"""The controller's process on a real control plane: Prometheus in, /scale out, with the rights that deploy/ ships."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testbed.control_plane import ControlPlane
+from testbed.emulator.arrivals import steady
+from testbed.emulator.emulator import Emulator, emulating
+from testbed.emulator.scrape import scrape_configuration
+from testbed.tenant import Tenant
+from testbed.waiting import wait_for
+from tests.cluster.running import Controller, World, add_servers, controlling, emulated_service
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
+
+LOAD_S = 20
+QUIET_RPS = 9.0
+
+Start = Callable[..., Controller]
+
+
+@pytest.fixture
+def world(tenant: Tenant) -> World:
+    return World(tenant)
+
+
+@pytest.fixture
+def emulator(cluster: ControlPlane, tenant: Tenant) -> Iterator[Emulator]:
+    with emulating([emulated_service()], kubeconfig=cluster.kubeconfig, namespace=tenant.namespace) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def scraped(cluster: ControlPlane, tenant: Tenant, start_prometheus: Callable[..., str]) -> None:
+    start_prometheus(scrape_configuration(cluster.kubeconfig, every_s=1, namespace=tenant.namespace))
+
+
+@pytest.fixture
+def start(kubeconfig: Path, tenant: Tenant, tmp_path: Path) -> Iterator[Start]:
+    """Starts a controller; all are ended with the test."""
+    with ExitStack() as running:
+
+        def begin(name: str = "first", **settings: str) -> Controller:
+            return running.enter_context(controlling(kubeconfig, tenant.namespace, tmp_path / name, **settings))
+
+        yield begin
+
+
+def replicas_by_time(controller: Controller) -> list[int]:
+    """What was planned, decision by decision, without repetitions."""
+    planned = [line["record"]["plan"]["targets"] for line in controller.decisions()]
+    counts = [targets[0]["trail"][-1]["after"] for targets in planned if targets]
+    return [count for count, _ in groupby(counts)]
+
+
+def most_of(controller: Controller, what: Callable[[dict[str, Any]], int]) -> int:
+    """The highest that ``what`` says of the fleet of any decision."""
+    seen = [line["record"]["observation"]["fleets"][0]["fleet"] for line in controller.decisions()]
+    return max(what(fleet) for fleet in seen if "requested" in fleet)
+
+
+@pytest.mark.usefixtures("scraped")
+def test_it_grows_with_the_demand_and_shrinks_after_the_hold_and_the_idle_go_first(
+    tenant: Tenant, world: World, emulator: Emulator, start: Start
+) -> None:
+    tenant.add_nodes(2)
+    add_servers(tenant, 2, load_s=LOAD_S)
+    tenant.wait_for_ready(2)
+    emulator.set_rate("llama", steady(QUIET_RPS))
+    world.add_policy()
+    controller = start()
+    world.wait_for_condition("SignalsHealthy", "True")
+
+    emulator.set_rate("llama", steady(4 * QUIET_RPS))
+    wait_for("growth", world.requested, lambda count: count >= 3, within_s=90.0)
+    wait_for("new replicas at work", lambda: emulator.sight("llama").open, lambda count: count >= 3, within_s=60.0)
+    grown = world.requested()
+    emulator.set_rate("llama", steady(QUIET_RPS / 4))
+    wait_for("a shrink", world.requested, lambda count: count < grown, within_s=180.0)
+
+    highest = most_of(controller, lambda fleet: fleet["requested"])
+    assert highest <= 6, f"the demand needs 4 to 5: {replicas_by_time(controller)}"
+    learned = world.status()["learned"][0]["loadSeconds"]
+    assert learned["p50"] == pytest.approx(LOAD_S, rel=0.1)
