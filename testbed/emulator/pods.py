@@ -26,6 +26,8 @@ RETRY_S: Final = 0.5
 WATCH_S: Final = 60
 """So long a watch lasts; the API server ends it, and what it is silent for longer is a broken connection."""
 
+FOR_A_WHILE: Final = {"timeoutSeconds": str(WATCH_S)}
+
 MOST_BYTES: Final = 2**20
 """No pod is larger; a watch has one to a line."""
 
@@ -103,7 +105,7 @@ class PodWatch:
         version = listed["metadata"]["resourceVersion"]
         yield pods
         while True:
-            place = {"watch": "1", "resourceVersion": version, "timeoutSeconds": str(WATCH_S)}
+            place = {"watch": "1", "resourceVersion": version, "allowWatchBookmarks": "1", **FOR_A_WHILE}
             async with session.get(self._address, params=selected | place, raise_for_status=True) as answer:
                 try:
                     async for line in answer.content:
@@ -124,6 +126,13 @@ def after(pods: Pods, event: Mapping[str, Any]) -> tuple[Pods, str]:
     raw = event["object"]
     if event["type"] == "ERROR":
         raise WatchError(raw.get("message", "no message"))
-    others = {uid: pod for uid, pod in pods.items() if uid != raw["metadata"]["uid"]}
-    left = others if event["type"] == "DELETED" else {**others, raw["metadata"]["uid"]: pod_of(raw)}
-    return left, raw["metadata"]["resourceVersion"]
+    return changed(pods, event["type"], raw), raw["metadata"]["resourceVersion"]
+
+
+def changed(pods: Pods, kind: str, raw: Mapping[str, Any]) -> Pods:
+    """The pods after one of them has come, changed or gone; a bookmark says nothing of any."""
+    if kind == "BOOKMARK":
+        return pods
+    uid = raw["metadata"]["uid"]
+    others = {other: pod for other, pod in pods.items() if other != uid}
+    return others if kind == "DELETED" else {**others, uid: pod_of(raw)}
