@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 
 from scaler.sim.plant import Reading
+from testbed.emulator.faults import Fault, spoiled
 from testbed.emulator.fleet import Fleet, Replica, Service, Sight
 from testbed.emulator.meters import Sleep
 from testbed.emulator.pods import Pod, Pods
@@ -38,6 +39,8 @@ class Running:
         self._fleet = fleet
         self._timeline = timeline
         self._replica: Replica = fleet.add(pod.version, wall_s())
+        self._fault: Fault | None = None
+        self._page_at_fault = ""
 
     @property
     def sleep(self) -> Sleep:
@@ -45,11 +48,13 @@ class Running:
         return self._replica.sleep
 
     def page(self) -> str:
-        """Its /metrics of now."""
-        at_s = self._timeline.at_s()
-        if at_s - self._fleet.at_s > FRESH_S * self._timeline.speed:
-            self._fleet.advance(at_s)
-        return self._fleet.text(self._replica)
+        """Its /metrics of now, with its fault if it has one."""
+        return spoiled(self._sound_page(), self._fault, self._page_at_fault)
+
+    def set_fault(self, fault: Fault | None) -> None:
+        """Let its page be wrong from now on, or right again."""
+        self._page_at_fault = self._sound_page()
+        self._fault = fault
 
     def reading(self) -> Reading:
         """What its engine is doing, as of the last advance."""
@@ -67,6 +72,12 @@ class Running:
     def end(self) -> None:
         """Take it out of its fleet."""
         self._fleet.remove(self._replica)
+
+    def _sound_page(self) -> str:
+        at_s = self._timeline.at_s()
+        if at_s - self._fleet.at_s > FRESH_S * self._timeline.speed:
+            self._fleet.advance(at_s)
+        return self._fleet.text(self._replica)
 
 
 class Emulation:
@@ -105,6 +116,12 @@ class Emulation:
         """What the service's fleet is now."""
         self.advance()
         return self.fleets[service].sight()
+
+    def set_fault(self, pods: Iterable[str], fault: Fault | None) -> None:
+        """Let the pages of these pods ("namespace/name") be wrong. KeyError for one without an engine."""
+        by_name = {running.name: running for running in self.running.values()}
+        for pod in pods:
+            by_name[pod].set_fault(fault)
 
     def readings(self) -> Mapping[str, Reading]:
         """What every engine is doing now, by its pod's "namespace/name"."""

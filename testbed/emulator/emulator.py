@@ -13,6 +13,7 @@ from scaler.sim.plant import Plant, Reading
 from scaler.sim.trace import shipped
 from testbed.emulator.arrivals import Rate
 from testbed.emulator.emulation import Emulation, Timeline
+from testbed.emulator.faults import Fault
 from testbed.emulator.fleet import Service, Sight
 from testbed.emulator.pods import PodWatch
 
@@ -64,6 +65,10 @@ class Emulator:
     def set_weights(self, service: str, percents: Mapping[str, int]) -> None:
         """Split the service's traffic between its versions."""
         self._ask(lambda emulation: emulation.fleets[service].set_weights(percents))
+
+    def set_fault(self, pods: Iterable[str], fault: Fault | None) -> None:
+        """Let the pages of these pods ("namespace/name", as in `readings`) be wrong from now on, or right again."""
+        self._ask(lambda emulation: emulation.set_fault(tuple(pods), fault))
 
     def sight(self, service: str) -> Sight:
         """What the service's fleet is at this moment, from the model and not from any metric."""
