@@ -48,6 +48,7 @@ class Phase(Enum):
     INITIALISING = "initialising"
     LOADING = "loading"
     READY = "ready"
+    ASLEEP = "asleep"  # ready as far as its probes know, but its engine has been put to sleep and serves nothing
     LOST = "lost"  # was ready, is not now, and nobody asked it to go
     DRAINING = "draining"
 
@@ -80,7 +81,7 @@ class Replica:
 
     A mark that has not been reached, or that the platform does not report, is None; its phase then counts into the
     next one that is marked. ``unready_since_s`` is when it stopped being ready. ``node_class`` names the kind of node
-    (GPU product), None before there is one.
+    (GPU product), None before there is one. ``is_asleep`` is what its engine says, beside what its probes do.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Replica:
     initialised_at_s: float | None = None
     ready_at_s: float | None = None
     is_ready: bool = False
+    is_asleep: bool = False
     unready_since_s: float | None = None
     deleted_at_s: float | None = None
     unschedulable_since_s: float | None = None
@@ -103,7 +105,7 @@ class Replica:
         if self.deleted_at_s is not None:
             return Phase.DRAINING
         if self.is_ready:
-            return Phase.READY
+            return Phase.ASLEEP if self.is_asleep else Phase.READY
         if self.ready_at_s is not None:
             return Phase.LOST
         if self.initialised_at_s is not None:
@@ -124,6 +126,10 @@ class Fleet:
     def ready(self) -> tuple[Replica, ...]:
         """The replicas that may be sent requests now."""
         return tuple(replica for replica in self.replicas if replica.phase is Phase.READY)
+
+    def asleep(self) -> tuple[Replica, ...]:
+        """The replicas that would be ready if their engines were awake; they are no supply, and nobody misses them."""
+        return tuple(replica for replica in self.replicas if replica.phase is Phase.ASLEEP)
 
     def starting(self) -> tuple[Replica, ...]:
         """The replicas that have not been ready yet and are to be."""

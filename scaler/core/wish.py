@@ -71,19 +71,30 @@ def wish_of(need: Ruling | Missing, share_percent: int, fleet: Fleet) -> Ruling:
     if isinstance(need, Missing):
         return Ruling(rule="keep", before=fleet.requested, after=fleet.requested, because=need.why, facts={})
     wanted = ceil(need.after * share_percent / WHOLE_PERCENT)
-    ready, starting = len(fleet.ready()), len(fleet.starting())
-    kept = wanted > 0 and ready <= wanted <= fleet.requested
+    ready, starting, asleep = len(fleet.ready()), len(fleet.starting()), len(fleet.asleep())
+    kept = wanted > 0 and ready <= wanted <= fleet.requested - asleep
     because = f"{wanted} {_replicas(wanted)} for {need.because}"
     if share_percent < WHOLE_PERCENT:
         because += f", for {share_percent} % of the traffic"
     if kept and wanted < fleet.requested:
         because += f"; of the {fleet.requested} asked for, {ready} {_are(ready)} ready, so none may go"
+    if asleep:
+        because += f"; {asleep} asleep, without work"
+    # Sleepers are somebody's own: those that carry nothing are counted on top, and stay while the version serves.
+    besides = asleep if wanted > 0 else 0
     return Ruling(
         rule="wish",
         before=fleet.requested,
-        after=fleet.requested if kept else wanted,
+        after=fleet.requested if kept else wanted + besides,
         because=because,
-        facts={**need.facts, "wanted": wanted, "ready": ready, "starting": starting, "share_percent": share_percent},
+        facts={
+            **need.facts,
+            "wanted": wanted,
+            "ready": ready,
+            "starting": starting,
+            "asleep": asleep,
+            "share_percent": share_percent,
+        },
     )
 
 

@@ -27,13 +27,15 @@ class Answered:
     """What was read for one policy: the load of every pod that was asked for, and what the model says as a whole.
 
     ``own_replicas`` is the work in hand in replicas, by the queries of an engine Custom (demand over capacity); it is
-    None for the engines that are known, whose work the loads tell.
+    None for the engines that are known, whose work the loads tell. ``asleep`` are the pods whose engines have been put
+    to sleep: ready, and serving nothing.
     """
 
     loads: Mapping[str, Load | Missing]
     ttft_s: float | Missing
     gateway_waiting: float | Missing
     own_replicas: float | Missing | None = None
+    asleep: frozenset[str] = frozenset()
 
 
 class SignalSource(Protocol):

@@ -98,7 +98,7 @@ async def _controller(settings: Settings, servers: Sequence[Server], log: Filter
         stack.push_async_callback(transport.close)
         elector = _elector(settings, transport, telemetry, log)
         cluster = _cluster(settings, transport, telemetry, elector.may_write, log)
-        account = Accountant(telemetry=telemetry, clock=steady)
+        account = Accountant(telemetry=telemetry, clock=steady, log=log)
         signals = _signals(settings, servers, telemetry, account.told)
         stack.callback(signals.close)
         world = World(cluster=cluster, signals=signals, advises_only=settings.advise_only)

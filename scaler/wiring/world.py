@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+from structlog.typing import FilteringBoundLogger
+
 from scaler.adapters.kubernetes.cluster import KubernetesCluster, Model, Sight
 from scaler.adapters.kubernetes.status import memory_of
 from scaler.adapters.prometheus import Account
@@ -73,7 +75,7 @@ def _question(model: Model) -> Asked:
 def joined(observation: Observation, answer: Answered) -> Observation:
     """The observation with what the engines say; a replica that was not asked for keeps what it had."""
     fleets = tuple(
-        replace(seen, fleet=_with_loads(seen.fleet, answer.loads)) if isinstance(seen.fleet, Fleet) else seen
+        replace(seen, fleet=_with_loads(seen.fleet, answer)) if isinstance(seen.fleet, Fleet) else seen
         for seen in observation.fleets
     )
     return replace(
@@ -85,9 +87,12 @@ def joined(observation: Observation, answer: Answered) -> Observation:
     )
 
 
-def _with_loads(fleet: Fleet, loads: Mapping[str, Load | Missing]) -> Fleet:
+def _with_loads(fleet: Fleet, answer: Answered) -> Fleet:
     replicas = tuple(
-        replace(replica, load=loads[replica.name]) if replica.name in loads else replica for replica in fleet.replicas
+        replace(replica, load=answer.loads[replica.name], is_asleep=replica.name in answer.asleep)
+        if replica.name in answer.loads
+        else replica
+        for replica in fleet.replicas
     )
     return replace(fleet, replicas=replicas)
 
@@ -116,8 +121,10 @@ class Accountant:
 
     telemetry: Telemetry
     clock: Clock
+    log: FilteringBoundLogger
     is_leading: bool = False
     _last_s: float = 0.0
+    _warned: frozenset[tuple[str, str, str]] = frozenset()
 
     @contextmanager
     def leading(self) -> Iterator[None]:
@@ -135,8 +142,17 @@ class Accountant:
         return self._last_s
 
     def told(self, account: Account) -> None:
-        """This is what the reading of signals lacked."""
+        """This is what the reading of signals lacked, and what the GPUs said against pods; the news of it is logged."""
         self.telemetry.lacked(account.lacking)
+        warned = frozenset(
+            (policy, pod, warning)
+            for policy, pods in account.warnings.items()
+            for pod, warnings in pods.items()
+            for warning in warnings
+        )
+        for policy, pod, warning in sorted(warned - self._warned):
+            self.log.warning("gpu_suspect", policy=policy, pod=pod, why=warning)
+        self._warned = warned
 
     async def decided(self, records: Sequence[Record], at_s: float) -> None:
         """Count the decisions."""

@@ -1,12 +1,14 @@
 """How many replicas a demand needs, and what a target should have for its share of them."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scaler.core.model import Demand, Fleet, Missing, Ruling
 from scaler.core.wish import replicas_needed, replicas_told, wish_of
-from tests.builders import START_S, fleet, lost, serving, starting
+from tests.builders import START_S, fleet, lost, ready, serving, starting
 
 
 def demand(running: float = 0.0, waiting: float = 0.0, kv_replicas: float = 0.0) -> Demand:
@@ -135,6 +137,7 @@ def test_the_numbers_of_the_reason_are_facts() -> None:
         "wanted": 1,
         "ready": 1,
         "starting": 1,
+        "asleep": 0,
         "share_percent": 50,
     }
 
@@ -149,3 +152,31 @@ def test_a_wish_covers_its_share_and_shrinks_only_to_what_the_ready_exceed(
 
     assert 100 * wished >= replicas * share_percent
     assert wished >= requested or wished < ready or wished == 0
+
+
+# --- Sleepers ----------------------------------------------------------------------------------------------------
+
+
+def with_asleep(awake: int, asleep: int) -> Fleet:
+    sleepers = tuple(replace(ready(f"z{number}"), is_asleep=True) for number in range(asleep))
+    return fleet(*serving(awake), *sleepers)
+
+
+@pytest.mark.parametrize(
+    ("awake", "asleep", "needed", "asked_for"),
+    [
+        (3, 2, 3, 5),  # those awake carry it
+        (3, 2, 4, 6),  # one more, besides the two that carry nothing
+        (3, 2, 1, 3),  # two awake may go, and the sleepers stay
+    ],
+)
+def test_a_sleeper_is_no_supply_and_is_counted_besides(awake: int, asleep: int, needed: int, asked_for: int) -> None:
+    assert wish(needed, with_asleep(awake, asleep)) == asked_for
+
+
+def test_a_version_without_traffic_keeps_no_sleepers() -> None:
+    assert wish(4, with_asleep(2, 1), share_percent=0) == 0
+
+
+def test_a_sleeper_is_named_in_the_reason() -> None:
+    assert "1 asleep, without work" in wish_of(need(3), 100, with_asleep(2, 1)).because

@@ -180,7 +180,7 @@ class Prometheus:
         """
         params = {
             "time": f"{at_s:.3f}",
-            # In whole milliseconds: Prometheus reads no duration with a decimal point, and refuses 1.5s with status 400.
+            # In whole milliseconds: Prometheus reads no duration with a decimal point, and refuses 1.5s.
             "timeout": f"{max(1, round(self._timeout_s * 1000.0))}ms",
             # Thanos would leave out the stores that are down and call it a success: less work than there is.
             "partial_response": "false",

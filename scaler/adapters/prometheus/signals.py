@@ -23,11 +23,9 @@ ONLY_QUERIES: Final = Lack(reason=Reason.NO_SERIES, why="the engine is Custom: i
 class Account:
     """What a tick's reading found besides its answers, each by policy.
 
-    ``asleep`` are pods that are ready and serve nothing; ``warnings`` is what the GPUs say against a pod; ``lacking``
-    counts the values that were missing by their `Reason`.
+    ``warnings`` is what the GPUs say against a pod; ``lacking`` counts the values that were missing by their `Reason`.
     """
 
-    asleep: Mapping[str, frozenset[str]] = field(default_factory=dict)
     warnings: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     lacking: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
@@ -187,6 +185,7 @@ def _answered(told: _ToldOf) -> Answered:
         ttft_s=_value(told.ttft_s),
         gateway_waiting=NO_PICKER if told.gateway_waiting is None else _value(told.gateway_waiting),
         own_replicas=None if told.own_replicas is None else _value(told.own_replicas),
+        asleep=_asleep(told),
     )
 
 
@@ -195,12 +194,14 @@ def _value(told: Value | Lack) -> Value | Missing:
 
 
 def _account(told: Sequence[_ToldOf]) -> Account:
-    asleep = {one.ask.policy: frozenset(pod for pod, load in one.loads.items() if _sleeps(load)) for one in told}
     return Account(
-        asleep={policy: pods for policy, pods in asleep.items() if pods},
         warnings={one.ask.policy: one.warnings for one in told if one.warnings},
         lacking={one.ask.policy: dict(Counter(lack.reason.value for lack in one.lacks())) for one in told},
     )
+
+
+def _asleep(told: _ToldOf) -> frozenset[str]:
+    return frozenset(pod for pod, load in told.loads.items() if _sleeps(load))
 
 
 def _sleeps(load: Load | Lack) -> bool:

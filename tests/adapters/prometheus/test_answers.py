@@ -166,7 +166,7 @@ async def test_a_sleeping_replica_is_no_supply_though_it_looks_idle(prometheus: 
     answer = await reader.answer(asked("a", "b"))
 
     assert answer.loads["a"] == Missing(why="its engine is asleep and serves nothing")
-    assert reader.account.asleep == {"models/llama": frozenset({"a"})}
+    assert answer.asleep == {"a"}
 
 
 async def test_an_engine_older_than_sleep_is_awake(prometheus: FakePrometheus, reader: Reader) -> None:

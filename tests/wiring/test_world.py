@@ -1,0 +1,42 @@
+"""What Kubernetes and Prometheus say becomes one observation."""
+
+from scaler.core.model import Fleet, Missing, Phase
+from scaler.runtime.signals import Answered
+from scaler.wiring.world import joined
+from tests.builders import fleet, key, load, ready, seen, starting
+
+QUIET = Missing(why="nobody asks")
+
+
+def test_every_replica_that_was_asked_for_gets_what_its_engine_said() -> None:
+    answer = Answered(loads={"a": load(running=3.0)}, ttft_s=0.4, gateway_waiting=2.0)
+
+    observation = joined(seen(fleet(ready("a"), starting("s"))), answer)
+
+    told = observation.fleet(key())
+    assert isinstance(told, Fleet)
+    assert [replica.load for replica in told.replicas] == [load(running=3.0), starting("s").load]
+    assert (observation.ttft_s, observation.gateway_waiting) == (0.4, 2.0)
+
+
+def test_a_replica_whose_engine_sleeps_is_no_supply() -> None:
+    answer = Answered(
+        loads={"a": load(), "z": Missing(why="asleep")},
+        ttft_s=QUIET,
+        gateway_waiting=QUIET,
+        asleep=frozenset({"z"}),
+    )
+
+    told = joined(seen(fleet(ready("a"), ready("z"))), answer).fleet(key())
+
+    assert isinstance(told, Fleet)
+    assert [replica.phase for replica in told.replicas] == [Phase.READY, Phase.ASLEEP]
+
+
+def test_a_fleet_that_was_not_seen_stays_unseen_and_own_queries_are_passed_on() -> None:
+    answer = Answered(loads={}, ttft_s=QUIET, gateway_waiting=QUIET, own_replicas=2.5)
+
+    observation = joined(seen(Missing(why="the watch is broken")), answer)
+
+    assert observation.fleet(key()) == Missing(why="the watch is broken")
+    assert observation.own_replicas == 2.5
