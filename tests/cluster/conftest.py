@@ -15,10 +15,13 @@ from testbed import network
 from testbed.build import BuildError, ensure_binaries
 from testbed.commands import CommandError
 from testbed.control_plane import ControlPlane
+from testbed.emulator.emulator import Emulator, emulating
+from testbed.emulator.scrape import scrape_configuration
 from testbed.objects import is_true
 from testbed.rest import Rest
 from testbed.tenant import Tenant, tenant_of
 from testbed.waiting import wait_for
+from tests.cluster.running import Controller, Start, World, controlling, emulated_service
 
 StartPrometheus = Callable[[Mapping[str, Any]], str]
 
@@ -114,3 +117,33 @@ def kubeconfig(cluster: ControlPlane, api: Rest) -> Path:
     crd = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/scalingpolicies.forebay.dev"
     wait_for("the CRD", lambda: is_true(api.get(crd), "Established"))
     return cluster.service_account("forebay", "forebay")[1]
+
+
+@pytest.fixture
+def world(tenant: Tenant) -> World:
+    """What a test of the controller's process sees."""
+    return World(tenant)
+
+
+@pytest.fixture
+def emulator(cluster: ControlPlane, tenant: Tenant) -> Iterator[Emulator]:
+    """The servers of the chat service."""
+    with emulating([emulated_service()], kubeconfig=cluster.kubeconfig, namespace=tenant.namespace) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def scraped(cluster: ControlPlane, tenant: Tenant, start_prometheus: StartPrometheus) -> None:
+    """Prometheus reads the tenant's servers every second."""
+    start_prometheus(scrape_configuration(cluster.kubeconfig, every_s=1, namespace=tenant.namespace))
+
+
+@pytest.fixture
+def start(kubeconfig: Path, tenant: Tenant, tmp_path: Path) -> Iterator[Start]:
+    """Starts a controller; all are ended with the test."""
+    with contextlib.ExitStack() as running:
+
+        def begin(name: str = "first", **settings: str) -> Controller:
+            return running.enter_context(controlling(kubeconfig, tenant.namespace, tmp_path / name, **settings))
+
+        yield begin

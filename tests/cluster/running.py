@@ -3,11 +3,11 @@
 import json
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.request import urlopen
 
 from scaler.sim.latency import LLAMA_8B_H100
@@ -146,6 +146,10 @@ class Controller:
             return []
         whole = self.journal.read_text().rpartition("\n")[0]
         return [json.loads(line) for line in whole.splitlines()]
+
+
+Start: TypeAlias = Callable[..., Controller]
+"""Starts a controller by a name of its own, with these settings."""
 
 
 @contextmanager

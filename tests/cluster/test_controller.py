@@ -1,54 +1,21 @@
 """The controller's process on a real control plane: Prometheus in, /scale out, with the rights that deploy/ ships."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from testbed.control_plane import ControlPlane
 from testbed.emulator.arrivals import steady
-from testbed.emulator.emulator import Emulator, emulating
-from testbed.emulator.scrape import scrape_configuration
+from testbed.emulator.emulator import Emulator
 from testbed.tenant import Tenant
 from testbed.waiting import wait_for
-from tests.cluster.running import Controller, World, add_servers, controlling, emulated_service
+from tests.cluster.running import Controller, Start, World, add_servers
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
 LOAD_S = 20
 QUIET_RPS = 9.0
-
-Start = Callable[..., Controller]
-
-
-@pytest.fixture
-def world(tenant: Tenant) -> World:
-    return World(tenant)
-
-
-@pytest.fixture
-def emulator(cluster: ControlPlane, tenant: Tenant) -> Iterator[Emulator]:
-    with emulating([emulated_service()], kubeconfig=cluster.kubeconfig, namespace=tenant.namespace) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def scraped(cluster: ControlPlane, tenant: Tenant, start_prometheus: Callable[..., str]) -> None:
-    start_prometheus(scrape_configuration(cluster.kubeconfig, every_s=1, namespace=tenant.namespace))
-
-
-@pytest.fixture
-def start(kubeconfig: Path, tenant: Tenant, tmp_path: Path) -> Iterator[Start]:
-    """Starts a controller; all are ended with the test."""
-    with ExitStack() as running:
-
-        def begin(name: str = "first", **settings: str) -> Controller:
-            return running.enter_context(controlling(kubeconfig, tenant.namespace, tmp_path / name, **settings))
-
-        yield begin
 
 
 def replicas_by_time(controller: Controller) -> list[int]:
