@@ -21,6 +21,7 @@ from testbed.control_plane import ControlPlane
 from testbed.emulator.arrivals import Poisson, steady
 from testbed.emulator.deployment import emulated_deployment
 from testbed.emulator.emulator import Emulator, emulating
+from testbed.emulator.faults import Fault
 from testbed.emulator.fleet import Service, Sight
 from testbed.emulator.scrape import scrape_configuration
 from testbed.objects import Life, names
@@ -99,6 +100,20 @@ def test_the_series_of_a_deleted_pod_end(tenant: Tenant) -> None:
     wait_for("the end of the series", lambda: latest(RUNNING), lambda found: bool(found) and name not in found)
     with pytest.raises(ConnectionRefusedError):
         answer(gone, "GET", "/health")
+
+
+@pytest.mark.usefixtures("scraped")
+def test_half_of_the_series_end_and_come_back(tenant: Tenant, emulator: Emulator) -> None:
+    add_servers(tenant, 2)
+    tenant.wait_for_ready(2)
+    wait_for("both series", lambda: latest(RUNNING), lambda found: len(found) == 2)
+    spoiled, *_ = emulator.readings()
+
+    emulator.set_fault([spoiled], Fault.EMPTY)
+    wait_for("one series", lambda: set(latest(RUNNING)), lambda found: len(found) == 1)
+
+    emulator.set_fault([spoiled], None)
+    wait_for("both again", lambda: latest(RUNNING), lambda found: len(found) == 2)
 
 
 def test_a_pod_that_drains_finishes_its_requests(tenant: Tenant, emulator: Emulator) -> None:
