@@ -33,6 +33,8 @@ STABLE_S: Final = 60.0
 BACKOFF_S: Final = 1.0
 BACKOFF_MOST_S: Final = 30.0
 
+UNANSWERED: Final = "no answer has come"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Means:
@@ -62,7 +64,7 @@ class Informer(Generic[T]):
     query: Mapping[str, str] = field(default_factory=lambda: NO_QUERY)
     has_synced: bool = False
     lost_since_s: float | None = None
-    lost_why: str = "nothing was listed yet"
+    lost_why: str = UNANSWERED
     version: str | None = None
     _opened_s: float | None = None
     _repair_at_s: float = 0.0
@@ -142,9 +144,10 @@ class Informer(Generic[T]):
 
     def _lose(self, error: Exception) -> None:
         """Remember that the API server could not be followed; tell of it once each time, not at each attempt."""
+        if self.lost_since_s is None or self.lost_why is UNANSWERED:
+            self.means.log.info("watch_lost", path=self.path, why=str(error))
         if self.lost_since_s is None:
             self.lost_since_s = self.means.clock.now_s()
-            self.means.log.info("watch_lost", path=self.path, why=str(error))
         self.lost_why = str(error)
 
     async def _rest(self) -> None:

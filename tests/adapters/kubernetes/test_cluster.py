@@ -92,6 +92,17 @@ async def test_before_the_policies_are_listed_nothing_is_told(api: FakeApi, clus
         await cluster.look(AT_S)
 
 
+async def test_without_the_right_to_list_policies_the_refusal_is_told(api: FakeApi, cluster: KubernetesCluster) -> None:
+    said = "scalingpolicies.forebay.dev is forbidden"
+    api.always = lambda _: failure(403, said)
+    (informer,) = cluster.views.policies.informers
+
+    await until(lambda: said in informer.lost_why, "an answer")
+
+    with pytest.raises(TransientError, match=said):
+        await cluster.look(AT_S)
+
+
 async def test_a_target_that_is_not_there_is_missing(api: FakeApi, cluster: KubernetesCluster) -> None:
     await api.put("scalingpolicies", policy())
 

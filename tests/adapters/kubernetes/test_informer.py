@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from structlog.testing import CapturingLogger
 
 from scaler.adapters.clock import SteadyClock
 from scaler.adapters.kubernetes.informer import Informer, Means, watched
@@ -72,6 +73,17 @@ async def test_nothing_is_known_before_the_first_list(api: FakeApi, means: Means
 
         assert not pods.has_synced
         assert "not listed yet" in str(pods.lost(means.clock.now_s(), patience_s=60.0))
+
+
+async def test_a_first_list_that_is_refused_is_logged_once(api: FakeApi, means: Means) -> None:
+    api.always = lambda _: failure(403, "pods is forbidden")
+    log: Any = CapturingLogger()
+    informer = informer_of(replace(means, log=log))
+
+    async with running(informer.run()):
+        await until(lambda: len(api.requests) > 2, "some attempts")
+
+    assert [call.kwargs["why"] for call in log.calls] == ["403: pods is forbidden"]
 
 
 @pytest.mark.parametrize("as_event", [False, True])
