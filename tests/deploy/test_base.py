@@ -1,0 +1,93 @@
+"""What deploy/base says agrees with what the controller does."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from scaler.settings import Settings, settings_from
+
+BASE: Final = Path(__file__).parents[2] / "deploy" / "base"
+
+
+def documents(name: str) -> list[dict[str, Any]]:
+    return [each for each in yaml.safe_load_all((BASE / name).read_text(encoding="utf-8")) if each is not None]
+
+
+def one(kind: str) -> dict[str, Any]:
+    found = [each for path in BASE.glob("*.yaml") for each in documents(path.name) if each.get("kind") == kind]
+    assert len(found) == 1, kind
+    return found[0]
+
+
+def pod() -> dict[str, Any]:
+    spec: dict[str, Any] = one("Deployment")["spec"]["template"]["spec"]
+    return spec
+
+
+def container() -> dict[str, Any]:
+    (only,) = pod()["containers"]
+    assert isinstance(only, dict)
+    return only
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The settings as the container's words, environment and file say, with the file where it is in the tree."""
+    for each in container()["env"]:
+        monkeypatch.setenv(each["name"], f"<{each['valueFrom']['fieldRef']['fieldPath']}>")
+    command, *words = container()["args"]
+    assert command == "run"
+    return settings_from([word.replace("/etc/forebay", str(BASE)) for word in words])
+
+
+def test_the_container_gives_settings_that_there_are(settings: Settings) -> None:
+    assert settings.identity == "<metadata.name>"
+    assert settings.lease_namespace == "<metadata.namespace>"
+    assert settings.prometheus_urls == ["http://prometheus.monitoring:9090"]
+
+
+def test_probes_service_and_policy_point_at_the_port_that_is_listened_on(settings: Settings) -> None:
+    (port,) = container()["ports"]
+    probes = [container()[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")]
+    (served,) = one("Service")["spec"]["ports"]
+    (let_in,) = one("NetworkPolicy")["spec"]["ingress"][0]["ports"]
+
+    assert port["containerPort"] == served["port"] == settings.listen_on
+    assert {probe["port"] for probe in probes} | {served["targetPort"], let_in["port"]} == {port["name"]}
+    assert [probe["path"] for probe in probes] == ["/healthz", "/healthz", "/readyz"]
+
+
+def test_the_journal_is_kept_where_it_may_be_written_and_has_room(settings: Settings) -> None:
+    (mount,) = [each for each in container()["volumeMounts"] if not each.get("readOnly")]
+    (volume,) = [each for each in pod()["volumes"] if each["name"] == mount["name"]]
+
+    assert Path(mount["mountPath"]) in settings.journal.parents
+    assert container()["securityContext"]["readOnlyRootFilesystem"] is True
+    assert volume["emptyDir"]["sizeLimit"] == "1Gi"
+    assert settings.journal_most_mib * (settings.journal_kept + 1) < 1024
+
+
+def test_the_lease_that_is_asked_for_is_the_one_that_may_be_written(settings: Settings) -> None:
+    (role,) = [each for each in documents("rbac.yaml") if each["kind"] == "Role"]
+    named = [rule for rule in role["rules"] if "resourceNames" in rule]
+
+    assert [rule["resourceNames"] for rule in named] == [[settings.lease_name]]
+
+
+def test_all_that_selects_pods_selects_these() -> None:
+    labels = one("Deployment")["spec"]["template"]["metadata"]["labels"]
+
+    assert one("Deployment")["spec"]["selector"]["matchLabels"] == labels
+    assert one("PodDisruptionBudget")["spec"]["selector"]["matchLabels"] == labels
+    assert one("NetworkPolicy")["spec"]["podSelector"]["matchLabels"] == labels
+    assert one("Service")["spec"]["selector"] == labels
+    assert pod()["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"] == labels
+
+
+def test_every_file_of_the_base_is_in_it() -> None:
+    base = one("Kustomization")
+    listed = {*base["resources"], *base["configMapGenerator"][0]["files"], "kustomization.yaml"}
+
+    assert listed == {path.name for path in BASE.iterdir()}
