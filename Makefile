@@ -8,7 +8,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-
 # The slow tests share one control plane, so they run in one process.
 FAST_TESTS = $(BIN)/python -m pytest -m "not slow and not bench" --quiet --numprocesses auto
 
-.PHONY: help demo test check format lock crd testbed bench
+.PHONY: help demo test check format lock crd testbed dev bench
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -49,6 +49,9 @@ crd: $(READY)  ## Generate deploy/crd from scaler/api
 
 testbed: $(READY)  ## Build the real control plane that the cluster tests run on, once
 	$(BIN)/python -m testbed.build
+
+dev: $(READY)  ## Run the controller on that control plane, under a changing load, to look at
+	$(BIN)/python -m testbed.dev
 
 bench: $(READY)  ## Measure what docs/ gives figures for
 	$(BIN)/python -m pytest -m bench -q -s

@@ -15,20 +15,17 @@ from testbed import network
 from testbed.build import BuildError, ensure_binaries
 from testbed.commands import CommandError
 from testbed.control_plane import ControlPlane
+from testbed.dev import admitted
 from testbed.emulator.emulator import Emulator, emulating
 from testbed.emulator.scrape import scrape_configuration
-from testbed.objects import is_true
 from testbed.rest import Rest
 from testbed.tenant import Tenant, tenant_of
-from testbed.waiting import wait_for
 from tests.cluster.running import Controller, Start, World, controlling, emulated_service
 
 StartPrometheus = Callable[[Mapping[str, Any]], str]
 
 BINARIES = pytest.StashKey[Mapping[str, Path] | str]()
 """Where the binaries are, or why there are none."""
-
-DEPLOY = Path(__file__).parents[2] / "deploy"
 
 PLANE = pytest.StashKey[ControlPlane]()
 
@@ -108,15 +105,9 @@ def start_prometheus(cluster: ControlPlane) -> Iterator[StartPrometheus]:
 
 
 @pytest.fixture
-def kubeconfig(cluster: ControlPlane, api: Rest) -> Path:
+def kubeconfig(cluster: ControlPlane) -> Path:
     """The way in as the ServiceAccount that is deployed."""
-    if not api.exists("/api/v1/namespaces/forebay"):
-        api.create("/api/v1/namespaces", {"metadata": {"name": "forebay"}})
-    for file in ("crd/forebay.dev_scalingpolicies.yaml", "base/rbac.yaml"):
-        cluster.kubectl("apply", "--server-side", "-f", str(DEPLOY / file))
-    crd = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/scalingpolicies.forebay.dev"
-    wait_for("the CRD", lambda: is_true(api.get(crd), "Established"))
-    return cluster.service_account("forebay", "forebay")[1]
+    return admitted(cluster)
 
 
 @pytest.fixture
