@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from scaler.core.limits import stuck_replicas
-from scaler.core.model import Condition, Fleet, Missing, Observation, Policy, Ruling
+from scaler.core.model import Condition, Fleet, Missing, Observation, Policy, Ruling, TargetKey
 from scaler.core.release import Shift, Stage
 
 
@@ -35,14 +35,25 @@ def _capacity_available(policy: Policy, observation: Observation, at_s: float) -
         message = f"the replicas of {key} are not known: {missing.why}"
         return Condition(type="CapacityAvailable", status=None, reason="NotSeen", message=message)
     for key, fleet in fleets:
-        stuck = stuck_replicas(fleet, policy, at_s) if isinstance(fleet, Fleet) else ()
-        if stuck:
-            gpus = fleet.gpus_per_replica if isinstance(fleet, Fleet) else 0
-            wanting = f"{_count(len(stuck), 'replica')} of {key} cannot start"
-            message = f"{wanting}, {_count(gpus, 'GPU')} each; the first is {stuck[0].name}"
-            return Condition(type="CapacityAvailable", status=False, reason="ReplicasStuck", message=message)
-    message = "no replica waits for a node beyond its patience"
+        shortage = _shortage(key, fleet, policy, at_s) if isinstance(fleet, Fleet) else None
+        if shortage is not None:
+            return shortage
+    message = "no replica is refused, or waits for a node beyond its patience"
     return Condition(type="CapacityAvailable", status=True, reason="Scheduled", message=message)
+
+
+def _shortage(key: TargetKey, fleet: Fleet, policy: Policy, at_s: float) -> Condition | None:
+    """What the fleet wants and cannot have, None where it has all."""
+    gpus = f"{_count(fleet.gpus_per_replica, 'GPU')} each"
+    if fleet.refused is not None:
+        wanting = f"{_count(fleet.refused.replicas, 'replica')} of {key} cannot be created"
+        message = f"{wanting}, {gpus}: {fleet.refused.why}"
+        return Condition(type="CapacityAvailable", status=False, reason="ReplicasRefused", message=message)
+    stuck = stuck_replicas(fleet, policy, at_s)
+    if not stuck:
+        return None
+    message = f"{_count(len(stuck), 'replica')} of {key} cannot start, {gpus}; the first is {stuck[0].name}"
+    return Condition(type="CapacityAvailable", status=False, reason="ReplicasStuck", message=message)
 
 
 def _count(count: int, noun: str) -> str:

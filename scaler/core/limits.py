@@ -79,9 +79,16 @@ Rule = Callable[[int, Case], Ruling | None]
 
 
 def room(wish: int, case: Case) -> Ruling | None:
-    """While replicas find no node, or fail to start, more of them would only queue: stay at what is asked for."""
+    """While replicas are refused, find no node or fail to start, more would only queue: stay at what is asked for."""
+    if wish <= case.requested:
+        return None
+    refused = case.fleet.refused
+    if refused is not None:
+        because = f"{refused.replicas} of the {case.requested} asked for cannot be created ({refused.why})"
+        facts = {"refused": refused.replicas}
+        return Ruling(rule="room", before=wish, after=case.requested, because=because, facts=facts)
     stuck = stuck_replicas(case.fleet, case.policy, case.at_s)
-    if wish <= case.requested or not stuck:
+    if not stuck:
         return None
     because = f"{len(stuck)} of the {case.requested} asked for cannot start ({stuck[0].name}: {_stuck_why(stuck[0])})"
     return Ruling(rule="room", before=wish, after=case.requested, because=because, facts={"stuck": len(stuck)})

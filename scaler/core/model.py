@@ -116,12 +116,21 @@ class Replica:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """So many replicas are asked for that the platform does not even create (a quota, an admission), in its words."""
+
+    replicas: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fleet:
     """The replicas of one target, and the count that the target is asked to have (its ``/scale`` spec)."""
 
     requested: int
     replicas: tuple[Replica, ...]
     gpus_per_replica: int = 0
+    refused: Refused | None = None
 
     def ready(self) -> tuple[Replica, ...]:
         """The replicas that may be sent requests now."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from scaler.core.model import Condition, Fleet, Missing, Observation, Policy
+from scaler.core.model import Condition, Fleet, Missing, Observation, Policy, Refused
 from tests.builders import fleet, plan_of, ready, releasing, seen, serving, starting, unschedulable
 
 AWAY = Missing(why="the API server is away")
@@ -87,6 +87,16 @@ def test_one_version_needs_no_route() -> None:
 )
 def test_replicas_that_cannot_start_are_told_with_their_gpus(stuck: Fleet, message: str) -> None:
     assert of(told(two(stuck), STEPS)["CapacityAvailable"]) == (False, "ReplicasStuck", message)
+
+
+def test_replicas_that_are_refused_are_told_in_the_platforms_words() -> None:
+    refused = replace(fleet(*serving(2), requested=3), refused=Refused(replicas=1, why="exceeded quota: gpus"))
+
+    assert of(told(seen(refused))["CapacityAvailable"]) == (
+        False,
+        "ReplicasRefused",
+        "1 replica of v1 cannot be created, 1 GPU each: exceeded quota: gpus",
+    )
 
 
 def test_of_a_fleet_that_cannot_be_seen_capacity_cannot_be_told() -> None:

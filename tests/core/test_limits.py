@@ -14,6 +14,7 @@ from scaler.core.model import (
     Loading,
     LoadTime,
     Policy,
+    Refused,
     Replica,
     Ruling,
     Target,
@@ -129,6 +130,16 @@ def test_no_room_names_the_first_replica_and_its_trouble() -> None:
 
     assert because(limits.room, 9, homeless) == "1 of the 1 asked for cannot start (u: no node takes it)"
     assert because(limits.room, 9, slow) == "1 of the 1 asked for cannot start (s: its start has outlived its budget)"
+
+
+def test_what_is_refused_is_not_asked_for_again() -> None:
+    refused = replace(fleet(*serving(2), requested=4), refused=Refused(replicas=2, why="exceeded quota: gpus"))
+
+    assert after(limits.room, 9, case(fleet=refused)) == 4
+    assert after(limits.room, 3, case(fleet=refused)) == 3
+    assert because(limits.room, 9, case(fleet=refused)) == (
+        "2 of the 4 asked for cannot be created (exceeded quota: gpus)"
+    )
 
 
 def test_the_deadline_of_a_start_is_the_policys_budget() -> None:

@@ -6,7 +6,7 @@ from typing import Final
 
 from scaler.adapters.kubernetes.pods import PodSeen, group_replica
 from scaler.adapters.kubernetes.targets import Link, TargetSeen
-from scaler.core.model import Fleet, Replica
+from scaler.core.model import Fleet, Phase, Refused, Replica
 
 LONGEST_CHAIN: Final = 6
 """Links between a pod and its target: a worker of a LeaderWorkerSet has four. A loop ends here, too."""
@@ -44,13 +44,21 @@ def _target(uid: str, parents: Mapping[str, str], targets: frozenset[str]) -> st
 
 def fleet_of(target: TargetSeen, requested: int, pods: Sequence[PodSeen], class_of: ClassOf) -> Fleet:
     """The fleet of ``target``, oldest replica first; ``requested`` is its /scale spec."""
-    replicas = _groups(pods, target.group_size, class_of) if target.group_size > 1 else _singles(pods, class_of)
+    seen = _groups(pods, target.group_size, class_of) if target.group_size > 1 else _singles(pods, class_of)
+    replicas = tuple(sorted(seen, key=lambda replica: (replica.created_at_s, replica.name)))
     held = max((pod.gpus for pod in pods), default=0) * target.group_size
     return Fleet(
         requested=requested,
-        replicas=tuple(sorted(replicas, key=lambda replica: (replica.created_at_s, replica.name))),
+        replicas=replicas,
         gpus_per_replica=held if target.gpus_per_replica is None else target.gpus_per_replica,
+        refused=_refused(target, requested, replicas),
     )
+
+
+def _refused(target: TargetSeen, requested: int, replicas: Iterable[Replica]) -> Refused | None:
+    """The replicas that were not created; pods on their way out are not those that were asked for."""
+    lacking = requested - sum(replica.phase is not Phase.DRAINING for replica in replicas)
+    return Refused(replicas=lacking, why=target.refusal) if target.refusal is not None and lacking > 0 else None
 
 
 def _singles(pods: Sequence[PodSeen], class_of: ClassOf) -> Iterable[Replica]:

@@ -17,6 +17,8 @@ LEADER_WORKER_SET: Final = "LeaderWorkerSet"
 KNOWN_KINDS: Final = frozenset({"Deployment", "StatefulSet", LEADER_WORKER_SET})
 """The kinds whose count is spec.replicas, with one replica unless it says otherwise."""
 
+REPLICA_FAILURE: Final = "ReplicaFailure"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Writer:
@@ -31,8 +33,8 @@ class TargetSeen:
     """A scalable object. ``requested`` is None where only its /scale knows; ``group_size`` are pods of a replica.
 
     ``gpus_per_replica`` is None where the object has no pod template that we know; ``generation`` counts the changes
-    of its spec, ``version`` those of all of it, and ``owner`` controls it. ``is_leaving`` says that it was deleted
-    and only waits for its finalizers.
+    of its spec, ``version`` those of all of it, and ``owner`` controls it. ``refusal`` is why pods of it could not be
+    created the last time. ``is_leaving`` says that it was deleted and only waits for its finalizers.
     """
 
     uid: str
@@ -45,6 +47,7 @@ class TargetSeen:
     group_size: int = 1
     writer: Writer | None = None
     owner: str | None = None
+    refusal: str | None = None
     is_leaving: bool = False
 
 
@@ -63,8 +66,15 @@ def target_seen(target: Json, kind: str) -> TargetSeen:
         group_size=size if kind == LEADER_WORKER_SET else 1,
         writer=count_writer(metadata.get("managedFields") or ()),
         owner=controller_of(metadata),
+        refusal=_refusal((target.get("status") or {}).get("conditions") or ()),
         is_leaving="deletionTimestamp" in metadata,
     )
+
+
+def _refusal(conditions: Iterable[Json]) -> str | None:
+    """Why pods could not be created, as Deployments tell it. They stop telling it with the first that could."""
+    told = (each for each in conditions if each.get("type") == REPLICA_FAILURE and each.get("status") == "True")
+    return next((each.get("message") or each.get("reason") or "no reason given" for each in told), None)
 
 
 def version_of(metadata: Json) -> int:

@@ -10,7 +10,7 @@ from scaler.adapters.kubernetes.gpus import gpus_of
 from scaler.adapters.kubernetes.pods import PodSeen, node_class, pod_seen
 from scaler.adapters.kubernetes.targets import Link, TargetSeen, Writer, count_writer, link, target_seen
 from scaler.core.loading import sample_of
-from scaler.core.model import Fleet, Phase, Replica, TargetKey
+from scaler.core.model import Fleet, Phase, Refused, Replica, TargetKey
 from tests.adapters.kubernetes import recorded
 from tests.adapters.kubernetes.recorded import CREATED_S, Json, node, owned, restarted, set_ready, worker
 
@@ -263,3 +263,19 @@ def test_the_count_of_an_unknown_kind_is_left_to_its_scale() -> None:
 
 def test_a_link_is_whom_a_replica_set_belongs_to() -> None:
     assert link(owned("llama-v1-7c9f", "uid-rs", owner="uid-llama-v1"), None) == LINKS[0]
+
+
+def failing(replicas: int, status: str = "True") -> TargetSeen:
+    told = {**recorded.condition("ReplicaFailure", status, recorded.READY, "FailedCreate"), "message": "over quota"}
+    return target_seen(recorded.deployment(replicas=replicas, status={"conditions": [told]}), "Deployment")
+
+
+def test_pods_that_were_not_created_are_counted_with_the_reason() -> None:
+    pods = [pod_seen(pod, None) for pod in (recorded.ready("a"), recorded.loading("b"), recorded.draining("c"))]
+
+    assert fleet(failing(5), pods).refused == Refused(replicas=3, why="over quota")
+
+
+@pytest.mark.parametrize("target", [failing(1), failing(5, "False")])
+def test_nothing_is_refused_where_all_are_there_or_nobody_says_so(target: TargetSeen) -> None:
+    assert fleet(target, [pod_seen(recorded.ready("a"), None)]).refused is None
