@@ -13,7 +13,17 @@ from scaler.adapters.kubernetes.discovery import Discovery, Resource
 from scaler.adapters.kubernetes.errors import RefusedError
 from scaler.adapters.kubernetes.fleet import fleet_of
 from scaler.adapters.kubernetes.informer import Means
-from scaler.adapters.kubernetes.ownership import Claimed, Foreign, Place, Told, foreign_by_target, heard, ownership
+from scaler.adapters.kubernetes.ownership import (
+    Claimed,
+    Foreign,
+    Place,
+    Told,
+    answered,
+    foreign_by_target,
+    heard,
+    is_strange,
+    ownership,
+)
 from scaler.adapters.kubernetes.paths import path_to
 from scaler.adapters.kubernetes.pods import DELETION_COST, PodSeen
 from scaler.adapters.kubernetes.policies import Policies, PolicyObject
@@ -209,8 +219,9 @@ class KubernetesCluster:
     def _claim(self, policy: str, namespace: str, ref: TargetRef, look: _Look) -> Claimed:
         found, elder = look.found[namespace, ref], look.elders.setdefault((namespace, ref), policy)
         told: Told | None = None
-        if isinstance(found, Found) and found.target.uid in self._told:
-            told = heard(self._told[found.target.uid], found.target, found.requested, look.at_s)
+        if isinstance(found, Found):
+            first = Told(replicas=found.requested, version=found.target.version)
+            told = heard(self._told.get(found.target.uid, first), found.target, found.requested, look.at_s)
             self._told[found.target.uid] = told
         return Claimed(
             target=f"{ref.kind} {ref.name}",
@@ -253,6 +264,9 @@ class KubernetesCluster:
         found = self._found.get((policy, key))
         if found is None:
             raise TransientError(f"{key} of {policy} was not seen, so nothing is written to it")
+        told = self._told[found.target.uid]
+        if is_strange(told, found.target, found.requested):
+            told = answered(told, self.views.means.clock.now_s())
         if replicas < found.requested and found.resource.kind == "Deployment":
             await self._mark(found, found.requested - replicas, loads)
         path = found.resource.path(found.namespace, found.target.name, "scale")
@@ -260,7 +274,7 @@ class KubernetesCluster:
             version = await self.scales.write(path, found.requested, replicas)
         except RefusedError as error:
             raise TransientError(f"{found.target.kind} {found.target.name} cannot be scaled: {error}") from error
-        self._told[found.target.uid] = Told(replicas=replicas, version=version)
+        self._told[found.target.uid] = replace(told, replicas=replicas, version=version)
 
     async def _mark(self, found: Found, going: int, loads: Mapping[str, Load | Missing]) -> None:
         """Have the pods with the least work go first; without that the shrink is as good, only less kind."""

@@ -9,12 +9,16 @@ from scaler.adapters.kubernetes.scale import FIELD_MANAGER
 from scaler.adapters.kubernetes.targets import TargetSeen, Writer
 from scaler.adapters.kubernetes.times import written
 from scaler.core.model import Actuation, Condition
+from scaler.runtime.ports import TransientError
 
 HPA: Final = "HorizontalPodAutoscaler"
 SCALED_OBJECT: Final = "ScaledObject"
 
 REMEMBER_S: Final = 600.0
 """A stranger's write is told of for so long: we answer within a tick or two, and nobody would see it otherwise."""
+
+ANSWER_S: Final = 60.0
+"""Strangers are answered this seldom: to write back each time is a war, in which every turn may cost replicas."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -77,25 +81,42 @@ def _foreign(mine: Sequence[Claim]) -> tuple[Foreign, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What we wrote last to a target, as which version, and the stranger who wrote since: who, what, seen when."""
+    """What we wrote last to a target, or found at first, as which version, and the stranger who wrote since.
+
+    ``seen_at_s`` is when that was seen; ``answered_at_s``, on the steady clock, when we last wrote over a stranger.
+    """
 
     replicas: int
     version: int
     stranger: Writer | None = None
     strange_replicas: int = 0
     seen_at_s: float = 0.0
+    answered_at_s: float | None = None
 
 
 def heard(told: Told, target: TargetSeen, requested: int, at_s: float) -> Told:
     """What is known of the target's writers after another look at it."""
-    if target.version < told.version:
-        return told  # our own write is still on its way to us
     writer = target.writer
-    if requested != told.replicas and writer is not None and writer.name != FIELD_MANAGER:
+    is_news = (writer, requested) != (told.stranger, told.strange_replicas)
+    if writer is not None and is_news and is_strange(told, target, requested):
         return replace(told, stranger=writer, strange_replicas=requested, seen_at_s=at_s)
     if told.stranger is not None and not 0.0 <= at_s - told.seen_at_s < REMEMBER_S:
-        return replace(told, stranger=None)
+        return replace(told, stranger=None, replicas=requested, version=target.version)
     return told
+
+
+def is_strange(told: Told, target: TargetSeen, requested: int) -> bool:
+    """Whether the count is another's: not what we wrote, nor one from before that is still on its way to us."""
+    is_ours = target.writer is not None and target.writer.name == FIELD_MANAGER
+    return target.version >= told.version and requested != told.replicas and not is_ours
+
+
+def answered(told: Told, now_s: float) -> Told:
+    """What is known after an answer to a stranger. Raises TransientError where the last one was too lately."""
+    if told.answered_at_s is not None and now_s - told.answered_at_s < ANSWER_S:
+        who = "someone" if told.stranger is None else told.stranger.name
+        raise TransientError(f"{who} wrote another count again, which is answered once in {ANSWER_S:.0f} s")
+    return replace(told, answered_at_s=now_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +158,6 @@ def _trouble(actuation: Actuation, claimed: Claimed) -> tuple[str, str] | None:
     if told is not None and told.stranger is not None:
         who, when = told.stranger.name, written(told.stranger.at_s)
         return "WrittenByOthers", (
-            f"{who} set {target} to {told.strange_replicas} replicas at {when}, where {told.replicas} were decided"
+            f"{who} set {target} to {told.strange_replicas} replicas at {when}, in place of {told.replicas}"
         )
     return None

@@ -11,6 +11,7 @@ import yaml
 from aiohttp import web
 from numpy.random import default_rng
 
+from scaler.adapters.clock import SteadyClock
 from scaler.adapters.kubernetes.cluster import KubernetesCluster, Model, Sight, cluster_of
 from scaler.adapters.kubernetes.events import Events
 from scaler.adapters.kubernetes.informer import Means
@@ -320,9 +321,55 @@ async def test_who_wrote_another_count_after_us_is_named(api: FakeApi, cluster: 
 
     assert ours.status is True
     assert (condition.status, condition.reason) == (False, "WrittenByOthers")
-    assert condition.message == (
-        "kubectl set Deployment llama-v1 to 9 replicas at 2026-03-02T13:00:00Z, where 5 were decided"
-    )
+    assert condition.message == ("kubectl set Deployment llama-v1 to 9 replicas at 2026-03-02T13:00:00Z, in place of 5")
+
+
+async def set_by_hand(api: FakeApi, cluster: KubernetesCluster, replicas: int, at: str) -> Model:
+    """The model after a person has written another count; a fake API server keeps no managedFields by itself."""
+    by_hand = recorded.deployment(replicas=replicas)
+    by_hand["metadata"]["managedFields"] = [wrote("kubectl", at)]
+    await api.put("deployments", by_hand)
+    await until(lambda: _requested(cluster) == replicas, "the new count")
+    return await model(cluster)
+
+
+async def test_who_wrote_before_we_ever_did_is_named_too(api: FakeApi, cluster: KubernetesCluster) -> None:
+    await fill(api, recorded.ready("a"))
+    before = (await model(cluster)).ownership
+
+    condition = (await set_by_hand(api, cluster, 4, "2026-03-02T13:00:00Z")).ownership
+
+    assert before.status is True
+    assert condition.message == "kubectl set Deployment llama-v1 to 4 replicas at 2026-03-02T13:00:00Z, in place of 1"
+
+
+async def test_a_stranger_is_answered_once_a_minute_and_still_named(
+    api: FakeApi, cluster: KubernetesCluster, means: Means
+) -> None:
+    cluster.views.means = replace(means, clock=SteadyClock())
+    await fill(api, recorded.ready("a"))
+    await model(cluster)
+    first = await set_by_hand(api, cluster, 4, "2026-03-02T13:00:00Z")
+    await cluster.act(first.policy, (SetReplicas(key=V1, replicas=1),))
+    second = await set_by_hand(api, cluster, 5, "2026-03-02T13:00:02Z")
+
+    with pytest.raises(TransientError, match="kubectl wrote another count again, which is answered once in 60 s"):
+        await cluster.act(second.policy, (SetReplicas(key=V1, replicas=1),))
+
+    assert [path for _, path, _ in api.bodies].count(SCALE) == 1
+    assert second.ownership.reason == "WrittenByOthers"
+
+
+async def test_our_own_counts_are_written_as_often_as_they_are_decided(
+    api: FakeApi, cluster: KubernetesCluster
+) -> None:
+    await fill(api, recorded.ready("a"))
+    for count in (2, 3, 4):
+        await cluster.act((await model(cluster)).policy, (SetReplicas(key=V1, replicas=count),))
+        await until(lambda count=count: _requested(cluster) == count, "our own write")  # type: ignore[misc]
+
+    assert (await model(cluster)).ownership.status is True
+    assert [path for _, path, _ in api.bodies].count(SCALE) == 3
 
 
 def _requested(cluster: KubernetesCluster) -> int | None:

@@ -1,5 +1,6 @@
 """Who else writes a replica count, and what the condition says of it."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,14 +9,17 @@ from scaler.adapters.kubernetes.ownership import (
     Claimed,
     Foreign,
     Told,
+    answered,
     foreign_by_target,
     heard,
     hpa_claim,
+    is_strange,
     ownership,
     scaled_object_claim,
 )
 from scaler.adapters.kubernetes.targets import TargetSeen, Writer, target_seen
 from scaler.core.model import Actuation
+from scaler.runtime.ports import TransientError
 from tests.adapters.kubernetes import recorded
 from tests.adapters.kubernetes.recorded import CREATED_S, owned, wrote
 
@@ -81,6 +85,33 @@ def test_a_stranger_is_remembered_for_ten_minutes() -> None:
 
     assert heard(told, ours_again, 5, CREATED_S + 599).stranger is not None
     assert heard(told, ours_again, 5, CREATED_S + 601).stranger is None
+
+
+def test_what_stands_after_ten_minutes_is_no_longer_strange() -> None:
+    left = target(9, version=11)
+    told = heard(Told(replicas=5, version=10), left, 9, CREATED_S)
+
+    told = heard(told, left, 9, CREATED_S + 601)
+
+    assert not is_strange(told, left, 9)
+    assert heard(told, left, 9, CREATED_S + 700).stranger is None
+
+
+def test_a_count_from_before_our_write_is_not_strange() -> None:
+    told = Told(replicas=5, version=10)
+
+    assert not is_strange(told, target(2, version=9), 2)
+    assert not is_strange(told, target(2, version=11, manager="forebay"), 2)
+    assert is_strange(told, target(2, version=11), 2)
+    assert is_strange(told, replace(target(2, version=11), writer=None), 2)
+
+
+def test_strangers_are_answered_once_a_minute() -> None:
+    told = answered(Told(replicas=5, version=10), 100.0)
+
+    with pytest.raises(TransientError, match="someone wrote another count again"):
+        answered(told, 159.9)
+    assert answered(told, 160.0).answered_at_s == 160.0
 
 
 @pytest.mark.parametrize(
