@@ -1,6 +1,7 @@
 """The controller as a process of its own on the testbed, and the world that its tests put around it."""
 
 import json
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,7 @@ from testbed.emulator.arrivals import Poisson, steady
 from testbed.emulator.deployment import emulated_deployment
 from testbed.emulator.fleet import Service
 from testbed.objects import Life
+from testbed.rest import Patch
 from testbed.tenant import Tenant
 from testbed.waiting import wait_for
 
@@ -24,6 +26,9 @@ POLICIES: Final = "forebay.dev/v1alpha1"
 MODEL: Final = "llama-3.1-8b"
 STOPS_WITHIN_S: Final = 5.0
 PORT: Final = 18_081
+WRITE_OF_SCALE: Final = re.compile(
+    r'^forebay_api_requests_total\{resource="[^"]*/scale".*verb="patch"\} (.*)$', re.MULTILINE
+)
 
 
 def emulated_service() -> Service:
@@ -62,9 +67,13 @@ class World:
 
     tenant: Tenant
 
-    def add_policy(self, **spec: Any) -> None:
-        """Add the policy of the Deployment llama."""
-        self.tenant.api.create(self.tenant.path(POLICIES, "scalingpolicies"), policy_of(**spec))
+    def add_policy(self, name: str = "llama", **spec: Any) -> None:
+        """Add a policy; unless ``spec`` says otherwise, of the Deployment of its name."""
+        self.tenant.api.create(self.tenant.path(POLICIES, "scalingpolicies"), policy_of(name, **spec))
+
+    def change_policy(self, name: str = "llama", **spec: Any) -> None:
+        """Change these fields of the policy's spec."""
+        self.tenant.api.patch(self.tenant.path(POLICIES, "scalingpolicies", name), {"spec": spec})
 
     def status(self, name: str = "llama") -> dict[str, Any]:
         """The policy's status, empty before the first."""
@@ -76,11 +85,13 @@ class World:
         """One condition of the status, empty before it is there."""
         return next((each for each in self.status(name).get("conditions", []) if each["type"] == kind), {})
 
-    def wait_for_condition(self, kind: str, status: str, *, within_s: float = 60.0) -> dict[str, Any]:
+    def wait_for_condition(
+        self, kind: str, status: str, name: str = "llama", *, within_s: float = 60.0
+    ) -> dict[str, Any]:
         """The condition, once it has this status."""
         return wait_for(
             f"{kind}={status}",
-            lambda: self.condition(kind),
+            lambda: self.condition(kind, name),
             lambda found: found.get("status") == status,
             within_s=within_s,
         )
@@ -93,6 +104,23 @@ class World:
     def wait_for_requested(self, count: int, *, within_s: float = 60.0) -> None:
         """Return once the Deployment is asked for exactly ``count``."""
         wait_for(f"{count} replicas asked for", self.requested, lambda now: now == count, within_s=within_s)
+
+    def scale_by_hand(self, who: str, count: int) -> None:
+        """Write the Deployment's replica count as someone with this field manager."""
+        path = self.tenant.path("apps/v1", "deployments", "llama", f"scale?fieldManager={who}")
+        self.tenant.api.patch(path, {"spec": {"replicas": count}})
+
+    def limit_gpus(self, count: int) -> None:
+        """Let the tenant's pods have so many GPUs in all, by a ResourceQuota, from when this returns."""
+        path = self.tenant.path("v1", "resourcequotas", "gpus")
+        hard = {"requests.nvidia.com/gpu": str(count)}
+        quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "gpus"}, "spec": {"hard": hard}}
+        self.tenant.api.patch(path, quota, Patch.APPLY)
+        wait_for(
+            "the quota in force",
+            lambda: self.tenant.api.get(path).get("status", {}),
+            lambda status: "used" in status and status["hard"] == hard,
+        )
 
 
 class Controller:
@@ -146,6 +174,15 @@ class Controller:
             return []
         whole = self.journal.read_text().rpartition("\n")[0]
         return [json.loads(line) for line in whole.splitlines()]
+
+    def trails(self) -> list[list[dict[str, Any]]]:
+        """The rulings on the one target, decision by decision; none where it was not seen."""
+        targets = [line["record"]["plan"]["targets"] for line in self.decisions()]
+        return [seen[0]["trail"] for seen in targets if seen]
+
+    def writes_of_scale(self) -> int:
+        """How often a replica count was written, or tried to be."""
+        return sum(int(float(count)) for count in WRITE_OF_SCALE.findall(self.page("/metrics")))
 
 
 Start: TypeAlias = Callable[..., Controller]

@@ -1,0 +1,122 @@
+"""Targets that others write too, or that are not there: it is said who and why, and nobody is fought."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from testbed.objects import is_true
+from testbed.rest import Rest
+from testbed.tenant import Tenant
+from testbed.waiting import now_s, wait_for
+from tests.cluster.running import Start, World, add_servers
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+TWO = {"min": 2, "max": 2}
+"""Bounds that leave nothing to decide, so that no signals are needed."""
+
+BY_HAND_FOR_S = 40.0
+KEDA = "keda.sh/v1alpha1"
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+
+@pytest.fixture
+def keda(api: Rest) -> Iterator[None]:
+    """The kind ScaledObject, as far as it matters here; nobody acts on it."""
+    kind = {"kind": "ScaledObject", "plural": "scaledobjects", "singular": "scaledobject", "listKind": "ScaledObjects"}
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    version = {"name": "v1alpha1", "served": True, "storage": True, "schema": schema}
+    spec = {"group": "keda.sh", "scope": "Namespaced", "names": kind, "versions": [version]}
+    body = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "spec": spec}
+    path = f"{CRDS}/scaledobjects.keda.sh"
+    api.create(CRDS, body | {"metadata": {"name": "scaledobjects.keda.sh"}})
+    wait_for("the kind ScaledObject", lambda: is_true(api.get(path), "Established"))
+    yield
+    api.delete(path)
+    wait_for("its end", lambda: not api.exists(path))
+
+
+def add_autoscaler(tenant: Tenant, kind: str) -> str:
+    """An autoscaler that names the Deployment llama and has no metric to act on; its path."""
+    api_version, plural = {
+        "HorizontalPodAutoscaler": ("autoscaling/v2", "horizontalpodautoscalers"),
+        "ScaledObject": (KEDA, "scaledobjects"),
+    }[kind]
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "llama"}
+    spec: dict[str, Any] = {"scaleTargetRef": target, "minReplicas": 1, "maxReplicas": 9}
+    body = {"apiVersion": api_version, "kind": kind, "metadata": {"name": "another"}, "spec": spec}
+    tenant.api.create(tenant.path(api_version, plural), body)
+    return tenant.path(api_version, plural, "another")
+
+
+def test_who_scales_by_hand_all_the_time_is_named_and_answered_once_a_minute(
+    tenant: Tenant, world: World, start: Start
+) -> None:
+    add_servers(tenant, 2, load_s=0)
+    world.add_policy(replicas=TWO)
+    controller = start()
+    world.wait_for_condition("OwnershipClear", "True")
+    began_s = now_s()
+
+    def by_hand() -> float:
+        world.scale_by_hand("ada", 1)
+        return now_s() - began_s
+
+    wait_for("scaling by hand", by_hand, lambda for_s: for_s >= BY_HAND_FOR_S, within_s=90.0, every_s=1.0)
+
+    condition = world.condition("OwnershipClear")
+    assert condition["status"] == "False"
+    assert condition["message"].startswith("ada set Deployment llama to 1 replicas at ")
+    assert controller.writes_of_scale() == 1
+    world.wait_for_requested(2)
+    assert controller.writes_of_scale() == 2
+
+
+@pytest.mark.usefixtures("keda")
+@pytest.mark.parametrize("kind", ["HorizontalPodAutoscaler", "ScaledObject"])
+def test_another_autoscaler_is_named_while_it_is_there(tenant: Tenant, world: World, start: Start, kind: str) -> None:
+    add_servers(tenant, 2, load_s=0)
+    world.add_policy(replicas=TWO)
+    start()
+    world.wait_for_condition("OwnershipClear", "True")
+
+    path = add_autoscaler(tenant, kind)
+
+    said = world.wait_for_condition("OwnershipClear", "False")
+    assert said["message"].startswith(f"{kind} another scales Deployment llama too")
+    tenant.api.delete(path)
+    world.wait_for_condition("OwnershipClear", "True")
+
+
+def test_a_target_that_comes_late_and_is_made_again_is_scaled_each_time(
+    tenant: Tenant, world: World, start: Start
+) -> None:
+    world.add_policy(replicas=TWO)
+    controller = start()
+    absent = f"the replicas of v1 are not known: there is no Deployment llama in {tenant.namespace}"
+
+    for _ in range(2):
+        assert world.wait_for_condition("CapacityAvailable", "Unknown")["message"] == absent
+        add_servers(tenant, 1, load_s=0)
+        world.wait_for_requested(2)
+        world.wait_for_condition("CapacityAvailable", "True")
+        tenant.api.delete(tenant.path("apps/v1", "deployments", "llama"))
+
+    assert world.wait_for_condition("CapacityAvailable", "Unknown")["message"] == absent
+    assert controller.exit_code is None
+
+
+def test_a_target_without_a_scale_is_told_and_costs_no_other_policy(tenant: Tenant, world: World, start: Start) -> None:
+    add_servers(tenant, 1, load_s=0)
+    target = {"role": "Serve", "targetRef": {"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "agent"}}
+    versions = [{"name": "v1", "targets": [target]}]
+    world.add_policy(name="agent", versions=versions)
+    world.add_policy(replicas=TWO)
+    controller = start()
+
+    world.wait_for_requested(2)
+
+    said = world.wait_for_condition("CapacityAvailable", "Unknown", name="agent")
+    assert said["message"].endswith("DaemonSet in apps/v1 has no /scale, so its replicas cannot be set")
+    assert controller.exit_code is None
