@@ -31,9 +31,19 @@ class ReplicaView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PodView:
+    """One replica that is asked for, ready or not, as a watch of Kubernetes shows it at the tick."""
+
+    name: str
+    created_at_s: float
+    ready_at_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """One service at a tick. ``requested`` is what is asked for, ``starting`` how many of them are not ready yet.
 
+    ``replicas`` are those of the ready ones that have been scraped, ``pods`` all that are asked for, oldest first.
     ``gateway_waiting`` are requests that no replica has. ``ttft_s`` is the objective's percentile over the last minute,
     None without a first token in it.
     """
@@ -44,6 +54,7 @@ class View:
     replicas: tuple[ReplicaView, ...]
     gateway_waiting: float
     ttft_s: float | None
+    pods: tuple[PodView, ...] = ()
 
 
 class Autoscaler(Protocol):

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaler.sim.latency import LLAMA_8B_H100, Engine
+from scaler.sim.latency import LLAMA_8B_H100, LLAMA_8B_L40S, Engine
 from scaler.sim.plant import Outcomes, Plant
 from scaler.sim.state import NOBODY, Fate
 from scaler.sim.trace import Trace, shipped
@@ -74,3 +74,44 @@ def test_a_plant_without_requests_serves_those_that_come_later() -> None:
     plant.advance(LONG_S)
 
     assert plant.fates()[Fate.FINISHED] == 1
+
+
+def test_a_plant_that_forgets_what_is_done_serves_the_same() -> None:
+    """Kills a shed that leaves a queue's link, or a finish step, at the number from before."""
+    trace = part(shipped(), 0, 4000)
+    whole = plant_of(trace, LLAMA_8B_L40S)
+    parts = plant_of(part(trace, 0, 0), LLAMA_8B_L40S)
+    forgotten = []
+
+    for first in range(0, 4000, 100):
+        forgotten.append(parts.shed())
+        parts.extend(part(trace, first, first + 100))
+        parts.advance(float(trace.arrival_s[first + 99]))
+    arrived = parts.arrived
+    parts.advance(LONG_S)
+    forgotten.append(parts.shed())
+    whole.advance(LONG_S)
+
+    assert (arrived, parts.fates()) == (4000, whole.fates())
+    for name in ("first_ps", "finish_ps", "slot"):
+        assert np.array_equal(np.concatenate([rows[name] for rows in forgotten]), whole.requests(np.arange(4000))[name])
+    assert max(len(rows) for rows in forgotten[:-1]) < 400
+
+
+@given(trace=traces, engine=engines, cut_ms=st.integers(0, 600))
+@thorough
+def test_forgetting_at_any_time_changes_nothing(trace: Trace, engine: Engine, cut_ms: int) -> None:
+    """Kills a shed that renumbers the gateway's queue wrongly: the only replica opens after it."""
+    plants = [Plant(trace, seed=0, holds=True) for _ in range(2)]
+    for plant in plants:
+        slot = plant.add(engine)
+        plant.advance(0.2)
+        plant.open(slot)
+        plant.advance(0.2 + cut_ms / 1000)
+    gone = plants[0].shed()
+    for plant in plants:
+        plant.advance(LONG_S)
+
+    finish_s = plants[1].outcomes().finish_s
+    assert np.array_equal(plants[0].outcomes().finish_s, finish_s[len(gone) :], equal_nan=True)
+    assert plants[0].fates() == plants[1].fates()
