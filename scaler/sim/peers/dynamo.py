@@ -29,7 +29,7 @@ class DynamoLoad(Peer):
     """The load loop; ``threshold`` is the target for the time to first token in seconds, 0.5 by default."""
 
     name: ClassVar[str] = "dynamo-load"
-    sweep: ClassVar[tuple[float, ...]] = (0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12, 0.16, 0.25, 0.5, 1, 2)
+    sweep: ClassVar[tuple[float, ...]] = (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.12, 0.16, 0.25, 0.5, 1, 2)
 
     threshold: float = TTFT_S
     engine: Engine
@@ -76,9 +76,12 @@ class LoadLoop:
         self._prompt_tokens = 0.0
 
     def replicas(self, view: View) -> int:
-        """How many to have from now on. It acts only when every ready replica is seen and none is starting."""
+        """How many to have from now on. It acts only when every ready replica is seen and none is starting.
+
+        Nor does it before a request has finished: Dynamo's predictions are fitted to what it has observed.
+        """
         self._prompt_tokens = mean_prompt(view, self._prompt_tokens)
-        if view.starting or not view.replicas or len(view.replicas) != view.requested:
+        if view.starting or not view.replicas or len(view.replicas) != view.requested or not self._prompt_tokens:
             return view.requested
         return self._bounds.held(view.requested + self._step(view))
 
@@ -116,16 +119,18 @@ class BothLoops:
         self._peer = peer
         self._load = LoadLoop(peer.engine, TTFT_S, peer.bounds)
         self._computed_s = -math.inf
-        self._floor = peer.bounds.least
+        self._floor: int | None = None
         self._seen: deque[tuple[float, float]] = deque()
 
     def replicas(self, view: View) -> int:
         """How many to have from now on."""
         growth_rps = self._growth_rps(view)
+        if self._floor is None and not any(replica.finished_per_s for replica in view.replicas):
+            return view.requested
         if view.at_s - self._computed_s >= THROUGHPUT_LOOP_S - EARLY_S and view.replicas:
             self._computed_s = view.at_s
             self._floor = math.ceil(busy(view, self._peer.engine, growth_rps) / self._peer.threshold)
-        return self._peer.bounds.held(max(self._floor, self._load.replicas(view)))
+        return self._peer.bounds.held(max(self._floor or 0, self._load.replicas(view)))
 
     def _growth_rps(self, view: View) -> float:
         """By how much more came than went over the last minute: Dynamo counts arrivals, engines only what they end."""

@@ -56,6 +56,13 @@ def test_it_waits_while_anything_starts_or_is_not_seen() -> None:
     assert load_loop().replicas(view(requested=2)) == 2
 
 
+def test_both_loops_hold_until_a_request_has_finished() -> None:
+    both = DynamoThroughput(engine=LLAMA_8B_H100)
+
+    assert load_loop().replicas(view(*[replica(10.0)] * 3)) == 3
+    assert answers(both.autoscaler(), [view(*[replica(10.0)] * 3, at_s=at_s) for at_s in (0.0, 15.0)]) == [3, 3]
+
+
 def test_the_throughput_loop_counts_replicas_by_arrivals() -> None:
     # 1000 in and 200 out: 19.6 ms and 200 * (6.373 / 256 + 0.012 + 0.04087 * 1.1) = 36.0 ms.
     one = replica(finished_per_s=20.0)

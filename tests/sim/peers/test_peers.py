@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaler.sim.latency import LLAMA_8B_H100
@@ -40,6 +40,7 @@ def test_the_sweep_rises_and_holds_the_documented_threshold(peer: Peer) -> None:
 
 @pytest.mark.parametrize("peer", ALL, ids=lambda peer: peer.name)
 @given(loads=loads)
+@settings(max_examples=40, deadline=None)
 def test_whatever_is_seen_the_answer_is_what_there_is_or_within_bounds(
     peer: Peer, loads: list[tuple[int, int, float, float]]
 ) -> None:
