@@ -1,5 +1,6 @@
 """The commands: each reads its words, calls one function, and prints what it answers."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -48,11 +49,15 @@ def demo(
     _print_end(console, told)
 
 
-def _print_end(console: Console, told: Told) -> None:
+def _print_rows(console: Console, rows: Iterable[tuple[str, str]]) -> None:
     table = Table(show_header=False, title="What it came to", title_justify="left")
-    for name, value in told.rows:
+    for name, value in rows:
         table.add_row(name, value)
     console.print(table)
+
+
+def _print_end(console: Console, told: Told) -> None:
+    _print_rows(console, told.rows)
     console.print(f"picture  {told.picture}", highlight=False, soft_wrap=True)
     console.print(f"journal  {told.journal}", highlight=False, soft_wrap=True)
     console.print("why      forebay explain llama --at 00:20", highlight=False, soft_wrap=True)
@@ -73,6 +78,31 @@ def run(context: typer.Context) -> None:
         typer.echo("\n".join(f"forebay: {line}" for line in str(error).splitlines()), err=True)
         raise typer.Exit(2) from error
     raise typer.Exit(code)
+
+
+@app.command()
+def simulate(
+    trace: Annotated[str, typer.Option(help="A public trace by name, such as azure2024-conv, or a file of that form.")],
+    policy: Annotated[Path, typer.Option(help="A YAML file of one ScalingPolicy.")],
+    fleet: Annotated[Path, typer.Option(help="A YAML file: engine, loadSeconds, warmReplicas, pool.")],
+    out: Annotated[Path, typer.Option(help="The folder for result.json.")],
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**31, help="Of arrivals and load times; the same, the same run.")
+    ] = 1,
+    window: Annotated[str, typer.Option(help="Of a series: rise (six hours), whole, or a day such as day-3.")] = "rise",
+) -> None:
+    """Replay a trace against a policy and a fleet model, without waiting, and score it."""
+    # The fleet model takes two seconds to import, which the other commands need not wait for.
+    from scaler.wiring.simulation import Asked, simulated  # noqa: PLC0415
+
+    asked = Asked(trace=trace, policy=policy, fleet=fleet, window=window, seed=seed, folder=out)
+    try:
+        told = simulated(asked)
+    except UserError as error:
+        raise Mistake(str(error)) from error
+    console = Console()
+    _print_rows(console, told.rows)
+    console.print(f"result  {told.result}", highlight=False, soft_wrap=True)
 
 
 @app.command()
