@@ -6,8 +6,8 @@ takes the median: this foresight does not know the drawn times, it simply never 
 works, so the true optimum costs as much or less.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from itertools import pairwise
 from typing import Final
@@ -17,29 +17,33 @@ from numpy.typing import NDArray
 
 from scaler.sim.latency import Engine
 from scaler.sim.plant import Plant
+from scaler.sim.state import NOBODY, seconds
 from scaler.sim.trace import Trace
+from scaler.sim.workload import PIECE_S, Workload
 
 WINDOWS_S: Final = (15.0, 60.0, 300.0)
 LOWEST: Final = 0.2
 HIGHEST: Final = 4.0
 CLOSE: Final = 1.01  # bisection ends when the factor is known to one in a hundred
 LOOK_S: Final = 1.0
+AHEAD_S: Final = 30.0
+MOST_KEPT: Final = 10_000_000  # requests that are drawn once for all trials, in 160 MB; more are drawn for each
 TAIL_S: Final = 120.0  # the last requests have this long after the end for their first token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """What is to be served, on what, and how well.
+    """What is to be served, on what, and how well. ``seed`` is the traffic's.
 
     A replica costs ``load_s`` before it is ready and ``drain_s`` after its last request was sent to it, both as they
     usually are. ``least`` replicas are kept throughout, as the policies that this is compared with keep them.
     """
 
-    trace: Trace
+    workload: Workload
     engine: Engine
     load_s: float
     drain_s: float
-    until_s: float
+    seed: int = 0
     objective_s: float = 2.0
     share: float = 0.99
     least: int = 1
@@ -75,9 +79,33 @@ class Bound:
 
 def bound(case: Case, windows_s: Sequence[float] = WINDOWS_S) -> Bound:
     """The cheapest schedule over the windows that attains the share; when none does, the one that attains most."""
-    found = [in_windows(case, window_s) for window_s in windows_s]
+    kept_case = drawn_once(case)
+    found = [in_windows(kept_case, window_s) for window_s in windows_s]
     met = [one for one in found if one.attained >= case.share]
     return min(met, key=lambda one: one.replica_s) if met else max(found, key=lambda one: one.attained)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """Traffic whose requests are drawn already; a seed changes nothing."""
+
+    name: str
+    span_s: float
+    drawn: tuple[Trace, ...]
+
+    def pieces(self, _seed: int) -> Iterator[Trace]:
+        """The requests in order."""
+        return iter(self.drawn)
+
+
+def drawn_once(case: Case) -> Case:
+    """``case`` with its requests drawn, unless they are too many to keep."""
+    pieces: list[Trace] = []
+    for piece in case.workload.pieces(case.seed):
+        pieces.append(piece)
+        if sum(map(len, pieces)) > MOST_KEPT:
+            return case
+    return replace(case, workload=Drawn(name=case.workload.name, span_s=case.workload.span_s, drawn=tuple(pieces)))
 
 
 def in_windows(case: Case, window_s: float) -> Bound:
@@ -100,7 +128,7 @@ def in_windows(case: Case, window_s: float) -> Bound:
 def tried(case: Case, work: NDArray[np.float64], factor: float, window_s: float) -> Bound:
     """What comes of the schedule for ``factor`` times the work."""
     needs = np.maximum(np.ceil(np.round(work * factor, 9)), case.least).astype(np.int64)
-    spans = scheduled(needs.tolist(), window_s, case.load_s + case.drain_s, case.until_s)
+    spans = scheduled(needs.tolist(), window_s, case.load_s + case.drain_s, case.workload.span_s)
     attained, drained_s = served(case, spans)
     return Bound(
         spans=spans,
@@ -121,12 +149,15 @@ def ready_cost_s(span: Span, load_s: float) -> float:
 
 def work_of(case: Case, window_s: float) -> NDArray[np.float64]:
     """The work that arrives in each window, in replicas that it keeps busy."""
-    windows = max(1, int(np.ceil(case.until_s / window_s)))
-    in_run = case.trace.arrival_s < case.until_s
-    prompts, outputs = case.trace.prompt_tokens[in_run], case.trace.output_tokens[in_run]
-    work = work_s(case.engine, prompts.astype(np.float64), outputs.astype(np.float64))
-    place = (case.trace.arrival_s[in_run] // window_s).astype(np.int64)
-    return np.bincount(place, weights=work, minlength=windows) / window_s
+    windows = max(1, int(np.ceil(case.workload.span_s / window_s)))
+    work = np.zeros(windows)
+    for piece in case.workload.pieces(case.seed):
+        in_run = piece.arrival_s < case.workload.span_s
+        prompts, outputs = piece.prompt_tokens[in_run], piece.output_tokens[in_run]
+        taken_s = work_s(case.engine, prompts.astype(np.float64), outputs.astype(np.float64))
+        place = (piece.arrival_s[in_run] // window_s).astype(np.int64)
+        work += np.bincount(place, weights=taken_s, minlength=windows)
+    return work / window_s
 
 
 def work_s(engine: Engine, prompts: NDArray[np.float64], outputs: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -184,7 +215,7 @@ def served(case: Case, spans: Sequence[Span]) -> tuple[float, float]:
     """The share of requests in time, and the seconds that replicas drained within the run."""
     run = Run(case)
     turns = [(span.ready_s, 0, number) for number, span in enumerate(spans)]
-    turns += [(span.stopped_s, 1, number) for number, span in enumerate(spans) if span.stopped_s < case.until_s]
+    turns += [(span.stopped_s, 1, number) for number, span in enumerate(spans) if span.stopped_s < run.span_s]
     for at_s, is_stop, number in sorted(turns):
         run.advance(at_s)
         if is_stop:
@@ -195,21 +226,25 @@ def served(case: Case, spans: Sequence[Span]) -> tuple[float, float]:
 
 
 class Run:
-    """A plant under a schedule."""
+    """A plant under a schedule, fed piece by piece."""
 
     def __init__(self, case: Case) -> None:
+        self.span_s = case.workload.span_s
         self._case = case
         self._now_s = 0.0
-        self._drained_s = 0.0
-        self._plant = Plant(case.trace, seed=0, holds=True)
+        self._pieces = case.workload.pieces(case.seed)
+        self._known_s = float(PIECE_S)
+        self._plant = Plant(next(self._pieces), seed=0, holds=True)
         self._slots: dict[int, int] = {}
         self._draining: list[tuple[float, float, int]] = []
+        self._drained_s = 0.0
+        self._requests = 0
+        self._in_time = 0
 
     def start(self, number: int) -> None:
         """Let a replica serve from now on."""
-        slot = self._plant.add(self._case.engine)
-        self._slots[number] = slot
-        self._plant.open(slot)
+        self._slots[number] = self._plant.add(self._case.engine)
+        self._plant.open(self._slots[number])
 
     def stop(self, number: int) -> None:
         """Send a replica nothing more. It goes when it is empty, which is looked at every second."""
@@ -221,20 +256,35 @@ class Run:
         """Let everything up to ``until_s`` happen, and those go that have drained."""
         while self._draining and self._draining[0][0] <= until_s:
             look_s, since_s, slot = heappop(self._draining)
-            self._plant.advance(look_s)
+            self._serve(look_s)
             if self._plant.outstanding(slot):
                 heappush(self._draining, (look_s + LOOK_S, since_s, slot))
             else:
                 self._plant.remove(slot)
                 self._drained_s += look_s - since_s
-        self._plant.advance(until_s)
-        self._now_s = until_s
+        self._serve(until_s)
 
     def ended(self) -> tuple[float, float]:
         """The share of all requests with their first token in time (1 when there are none), and the seconds drained."""
-        self.advance(self._case.until_s)
+        self.advance(self.span_s)
         drained_s = self._drained_s + sum(self._now_s - since_s for _, since_s, _ in self._draining)
         self._plant.advance(self._now_s + TAIL_S)
-        in_run = self._case.trace.arrival_s < self._case.until_s
-        in_time = self._plant.outcomes().ttft_s[in_run] <= self._case.objective_s  # NaN is not
-        return float(np.mean(in_time)) if len(in_time) else 1.0, drained_s
+        self._count(self._plant.outcomes().ttft_s)
+        return self._in_time / self._requests if self._requests else 1.0, drained_s
+
+    def _serve(self, until_s: float) -> None:
+        """Let the plant go on. Before a piece of traffic ends, what is over is counted and the next piece comes."""
+        while self._known_s - AHEAD_S <= until_s and (piece := next(self._pieces, None)) is not None:
+            self._plant.advance(self._known_s - AHEAD_S)
+            settled = self._plant.shed()
+            ttft_s = seconds(settled["first_ps"] - settled["arrival_ps"])
+            ttft_s[settled["first_ps"] == NOBODY] = np.nan
+            self._count(ttft_s)
+            self._plant.extend(piece)
+            self._known_s += PIECE_S
+        self._plant.advance(until_s)
+        self._now_s = until_s
+
+    def _count(self, ttft_s: NDArray[np.float64]) -> None:
+        self._requests += len(ttft_s)
+        self._in_time += int(np.count_nonzero(ttft_s <= self._case.objective_s))  # NaN is not

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from scaler.sim.latency import LLAMA_8B_H100
-from scaler.sim.oracle import Case, Span, bound, in_windows, scheduled, work_of, work_s
-from scaler.sim.trace import shipped
+from scaler.sim.oracle import Case, Drawn, Span, bound, in_windows, scheduled, work_of, work_s
+from scaler.sim.trace import Trace, scaled, shipped
+from scaler.sim.workload import Recorded
 from tests.sim.traffic import poisson, trace_of
 
 RPS = 22.8  # what one replica carries of the shipped lengths, by docs/design/0003
@@ -17,9 +19,19 @@ needs = st.lists(st.integers(0, 4), min_size=1, max_size=25)
 restarts = st.integers(0, 200)
 
 
-def case(rps: float, *, seconds: float = 600.0, load_s: float = 60.0, until_s: float | None = None) -> Case:
-    trace = poisson(rps, seconds, shipped(), seed=1)
-    return Case(trace=trace, engine=LLAMA_8B_H100, load_s=load_s, drain_s=10.0, until_s=until_s or seconds)
+def case_of(trace: Trace, span_s: float, load_s: float = 60.0) -> Case:
+    in_span = trace.arrival_s < span_s
+    workload = Drawn(name="test", span_s=span_s, drawn=(kept_of(trace, in_span),))
+    return Case(workload=workload, engine=LLAMA_8B_H100, load_s=load_s, drain_s=10.0)
+
+
+def kept_of(trace: Trace, chosen: NDArray[np.bool_]) -> Trace:
+    columns = (trace.arrival_s[chosen], trace.prompt_tokens[chosen], trace.output_tokens[chosen])
+    return Trace(name="test", arrival_s=columns[0], prompt_tokens=columns[1], output_tokens=columns[2])
+
+
+def case(rps: float, span_s: float = 600.0) -> Case:
+    return case_of(poisson(rps, span_s, shipped(), seed=1), span_s)
 
 
 def square(high_rps: float, low_s: float, load_s: float) -> Case:
@@ -28,8 +40,7 @@ def square(high_rps: float, low_s: float, load_s: float) -> Case:
     one, two = (poisson(high_rps, 300.0, shipped(), seed=seed) for seed in (1, 2))
     rows = [*zip(one.arrival_s, one.prompt_tokens, one.output_tokens, strict=True), *lows]
     rows += list(zip(two.arrival_s + 300.0 + low_s, two.prompt_tokens, two.output_tokens, strict=True))
-    until_s = 600.0 + low_s
-    return Case(trace=trace_of(rows), engine=LLAMA_8B_H100, load_s=load_s, drain_s=10.0, until_s=until_s)
+    return case_of(trace_of(rows), 600.0 + low_s, load_s)
 
 
 def cost_s(spans: tuple[Span, ...], restart_s: float) -> float:
@@ -128,7 +139,7 @@ def test_a_start_is_paid_from_one_load_time_before_and_a_stop_until_the_drain_en
 
 
 def test_one_replica_is_kept_where_there_is_no_traffic() -> None:
-    quiet = Case(trace=trace_of([(5.0, 10, 1)]), engine=LLAMA_8B_H100, load_s=60.0, drain_s=10.0, until_s=600.0)
+    quiet = case_of(trace_of([(5.0, 10, 1)]), 600.0)
 
     assert bound(quiet).spans == (Span(ready_s=0.0, stopped_s=600.0),)
     assert bound(replace(quiet, least=0)).replica_s < 400.0
@@ -148,7 +159,7 @@ def test_a_shorter_load_time_never_costs_more() -> None:
 
 def test_what_no_number_of_replicas_can_do_is_said() -> None:
     long_prompts = trace_of([(float(second), 200_000, 10) for second in range(100)])  # 4 s alone on a replica
-    found = bound(replace(case(1.0), trace=long_prompts, until_s=100.0), (15.0,))
+    found = bound(case_of(long_prompts, 100.0), (15.0,))
 
     assert found.attained == 0.0
 
@@ -157,11 +168,19 @@ def test_the_same_case_gives_the_same_schedule() -> None:
     assert bound(case(2.2 * RPS)) == bound(case(2.2 * RPS))
 
 
-@settings(max_examples=15, deadline=None)
+def test_traffic_that_comes_in_pieces_has_the_same_bound_as_in_one() -> None:
+    hour = scaled(shipped(), 3.0, 1)
+    whole = case_of(hour, float(np.ceil(hour.duration_s)))
+    in_pieces = replace(whole, workload=Recorded(trace=hour))
+
+    assert in_windows(in_pieces, 60.0) == in_windows(whole, 60.0)
+
+
+@settings(max_examples=8, deadline=None)
 @given(tenths=st.integers(3, 40))
 def test_it_never_has_fewer_than_the_work_keeps_busy(tenths: int) -> None:
     """Kills: a factor that bisection lets fall without looking at the plant."""
-    busy = case(tenths / 10 * RPS, seconds=300.0)
+    busy = case(tenths / 10 * RPS, 300.0)
     work = float(work_of(busy, 60.0).sum() * 60.0)
     found = bound(busy, (60.0,))
 
