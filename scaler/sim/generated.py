@@ -4,15 +4,18 @@ Seeds below 100 are for tuning. Figures are reported on other seeds only, and on
 tuned on a handful of series is known to fall apart on others.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scaler.sim.latency import Engine
+from scaler.sim.oracle import work_s
 from scaler.sim.trace import Trace
+from scaler.sim.workload import PIECE_S
 
 FIRST_REPORTED: Final = 100
 HOUR_S: Final = 3600
@@ -22,6 +25,7 @@ FEWEST_HOURS: Final = 6  # shorter, and an on/off service may not come on
 MINUTE_S: Final = 60
 MOST_PROMPT: Final = 12_000
 MOST_OUTPUT: Final = 4_000
+SAMPLED: Final = 10_000
 DIGITS: Final = 6  # sines and exponentials of two machines agree this far
 LEAST_LEVEL: Final = 0.02  # of the daily wave's middle: nights are quiet, not empty
 
@@ -106,19 +110,54 @@ def reported(seeds: Iterable[int]) -> tuple[int, ...]:
     return wanted
 
 
-def requests(made: GeneratedService, mean_rps: float, seed: int) -> Trace:
-    """Poisson arrivals of the service at a mean of ``mean_rps``, to the millisecond, each with its lengths."""
-    generator = np.random.Generator(np.random.PCG64(seed))
-    counts = generator.poisson(made.shape * mean_rps)
-    second = np.repeat(np.arange(len(counts)), counts)
-    arrival_ms = np.sort(second * 1000 + generator.integers(0, 1000, len(second)))
-    progress = arrival_ms / (1000.0 * len(counts))
-    return Trace(
-        name=made.name,
-        arrival_s=arrival_ms / 1000.0,
-        prompt_tokens=tokens(made.prompt, progress, generator),
-        output_tokens=tokens(made.output, progress, generator),
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generated:
+    """A service's traffic at a mean of ``mean_rps``: a `workload.Workload`, arrivals by Poisson to the millisecond."""
+
+    service: GeneratedService
+    mean_rps: float
+
+    @property
+    def name(self) -> str:
+        """The service's."""
+        return self.service.name
+
+    @property
+    def span_s(self) -> float:
+        """The whole shape."""
+        return float(len(self.service.shape))
+
+    def times(self, factor: float) -> "Generated":
+        """The same with ``factor`` times the traffic."""
+        return replace(self, mean_rps=self.mean_rps * factor)
+
+    def pieces(self, seed: int) -> Iterator[Trace]:
+        """The requests, drawn as they are asked for."""
+        generator = np.random.Generator(np.random.PCG64(seed))
+        rps = self.service.shape * self.mean_rps
+        for begin_s in range(0, len(rps), PIECE_S):
+            counts = generator.poisson(rps[begin_s : begin_s + PIECE_S])
+            second = np.repeat(np.arange(begin_s, begin_s + len(counts)), counts)
+            arrival_ms = np.sort(second * 1000 + generator.integers(0, 1000, len(second)))
+            progress = arrival_ms / (1000.0 * len(rps))
+            yield Trace(
+                name=self.name,
+                arrival_s=arrival_ms / 1000.0,
+                prompt_tokens=tokens(self.service.prompt, progress, generator),
+                output_tokens=tokens(self.service.output, progress, generator),
+            )
+
+
+def filled(made: GeneratedService, engine: Engine, pool: float) -> Generated:
+    """The service at a size whose work keeps ``pool`` replicas of ``engine`` busy on average, by `oracle.work_s`.
+
+    The lengths are of 10,000 requests spread over the span as the rate is, so a drift is weighed as it will come.
+    """
+    generator = np.random.Generator(np.random.PCG64(made.seed))
+    progress = np.searchsorted(np.cumsum(made.shape), generator.random(SAMPLED) * float(made.shape.sum()))
+    drawn = [tokens(kind, progress / len(made.shape), generator) for kind in (made.prompt, made.output)]
+    work = work_s(engine, drawn[0].astype(np.float64), drawn[1].astype(np.float64))
+    return Generated(service=made, mean_rps=round(pool / float(np.mean(work)), DIGITS))
 
 
 def tokens(kind: Lengths, progress: Shape, generator: np.random.Generator) -> NDArray[np.int32]:

@@ -11,13 +11,18 @@ from scaler.sim.generated import (
     FAMILIES,
     HOUR_S,
     Family,
+    Generated,
     GeneratedService,
     TuningSeedError,
+    filled,
     jump,
     reported,
-    requests,
     service,
 )
+from scaler.sim.latency import LLAMA_8B_H100
+from scaler.sim.oracle import Case, work_of
+from scaler.sim.trace import Trace
+from scaler.sim.workload import PIECE_S, Workload
 
 SEEDS = range(24)  # each family three times
 FIRST_EIGHT = "8b63be3f392d995b6a79275c851f982a6ea4211db96a07db601a5e237db1f018"
@@ -25,6 +30,16 @@ FIRST_EIGHT = "8b63be3f392d995b6a79275c851f982a6ea4211db96a07db601a5e237db1f018"
 
 def of_family(family: Family) -> list[GeneratedService]:
     return [service(seed) for seed in range(40) if service(seed).family is family]
+
+
+def all_of(service_seed: int, mean_rps: float, seed: int) -> Trace:
+    pieces = list(Generated(service=service(service_seed), mean_rps=mean_rps).pieces(seed))
+    return Trace(
+        name="all",
+        arrival_s=np.concatenate([piece.arrival_s for piece in pieces]),
+        prompt_tokens=np.concatenate([piece.prompt_tokens for piece in pieces]),
+        output_tokens=np.concatenate([piece.output_tokens for piece in pieces]),
+    )
 
 
 def by_minute(shape: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -48,7 +63,8 @@ def test_a_service_has_a_rate_for_every_second_never_negative_with_a_mean_of_one
 def test_the_same_seed_gives_the_same_bytes_and_another_one_does_not() -> None:
     assert service(104).shape.tobytes() == service(104).shape.tobytes()
     assert service(104).shape.tobytes() != service(112).shape.tobytes()  # the next of its family
-    assert requests(service(104), 0.1, 1).arrival_s.tobytes() == requests(service(104), 0.1, 1).arrival_s.tobytes()
+    assert all_of(104, 0.1, 1).arrival_s.tobytes() == all_of(104, 0.1, 1).arrival_s.tobytes()
+    assert all_of(104, 0.1, 1).arrival_s.tobytes() != all_of(104, 0.1, 2).arrival_s.tobytes()
 
 
 def test_the_first_of_each_family_is_what_it_was_when_it_was_written() -> None:
@@ -135,7 +151,7 @@ def test_a_week_has_a_weekend_of_its_own_level() -> None:
 
 def test_requests_come_at_the_rate_of_the_shape_in_order_within_the_span() -> None:
     made = service(0)
-    trace = requests(made, 2.0, 7)
+    trace = all_of(0, 2.0, 7)
 
     by_hour = np.bincount((trace.arrival_s // HOUR_S).astype(int), minlength=24) / HOUR_S
     wanted = made.shape.reshape(24, -1).mean(axis=1) * 2.0
@@ -147,7 +163,7 @@ def test_requests_come_at_the_rate_of_the_shape_in_order_within_the_span() -> No
 
 def test_lengths_move_from_their_median_to_the_drift_times_it() -> None:
     made = service(6)
-    trace = requests(made, 2.0, 7)
+    trace = all_of(6, 2.0, 7)
     tenth = len(trace) // 10
 
     first, last = np.median(trace.prompt_tokens[:tenth]), np.median(trace.prompt_tokens[-tenth:])
@@ -156,3 +172,22 @@ def test_lengths_move_from_their_median_to_the_drift_times_it() -> None:
     assert last == pytest.approx(made.prompt.median_tokens * made.prompt.drift, rel=0.1)
     assert trace.prompt_tokens.min() >= 1
     assert trace.prompt_tokens.max() <= made.prompt.most_tokens
+
+
+def test_a_piece_holds_the_requests_of_its_quarter_of_an_hour() -> None:
+    traffic: Workload = Generated(service=service(4), mean_rps=0.5)  # a launch: its first pieces are empty
+
+    for number, piece in enumerate(traffic.pieces(3)):
+        assert ((piece.arrival_s >= number * PIECE_S) & (piece.arrival_s < (number + 1) * PIECE_S)).all()
+
+
+@pytest.mark.parametrize("seed", [0, 1, 6])
+def test_a_service_fills_the_pool_that_it_is_sized_for(seed: int) -> None:
+    traffic = filled(service(seed), LLAMA_8B_H100, 0.25)
+    case = Case(workload=traffic, engine=LLAMA_8B_H100, load_s=60.0, drain_s=10.0)
+
+    assert work_of(case, 3600.0).mean() == pytest.approx(0.25, rel=0.05)
+
+
+def test_twice_the_traffic_is_twice_the_mean() -> None:
+    assert Generated(service=service(0), mean_rps=2.0).times(2.0).mean_rps == 4.0

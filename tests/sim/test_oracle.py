@@ -151,6 +151,7 @@ def test_more_windows_to_choose_from_never_cost_more() -> None:
     assert bound(busy, (15.0, 60.0)).replica_s <= bound(busy, (60.0,)).replica_s
 
 
+@pytest.mark.slow
 def test_a_shorter_load_time_never_costs_more() -> None:
     costs = [in_windows(square(1.5 * RPS, 300.0, load_s), 60.0).replica_s for load_s in (30.0, 100.0, 250.0)]
 
@@ -165,7 +166,7 @@ def test_what_no_number_of_replicas_can_do_is_said() -> None:
 
 
 def test_the_same_case_gives_the_same_schedule() -> None:
-    assert bound(case(2.2 * RPS)) == bound(case(2.2 * RPS))
+    assert in_windows(case(2.2 * RPS), 60.0) == in_windows(case(2.2 * RPS), 60.0)
 
 
 def test_traffic_that_comes_in_pieces_has_the_same_bound_as_in_one() -> None:
@@ -176,7 +177,8 @@ def test_traffic_that_comes_in_pieces_has_the_same_bound_as_in_one() -> None:
     assert in_windows(in_pieces, 60.0) == in_windows(whole, 60.0)
 
 
-@settings(max_examples=8, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=15, deadline=None)
 @given(tenths=st.integers(3, 40))
 def test_it_never_has_fewer_than_the_work_keeps_busy(tenths: int) -> None:
     """Kills: a factor that bisection lets fall without looking at the plant."""
