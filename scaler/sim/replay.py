@@ -8,7 +8,7 @@ import heapq
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,9 +96,8 @@ def replayed(workload: Workload, fleet: FleetSpec, autoscaler: Autoscaler, seed:
 # --- Pods --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    """One scrape of a replica; the counters are since it was ready."""
+class _Sample(NamedTuple):
+    """One scrape of a replica; the counters are since it was ready. There are millions, so it is no dataclass."""
 
     at_s: float
     running: float
@@ -118,7 +117,7 @@ class _Pod:
     told: PodView
     slot: int = NOBODY
     deleted_at_s: float | None = None
-    samples: list[_Sample] = field(default_factory=list)
+    samples: deque[_Sample] = field(default_factory=deque)
 
     @property
     def is_ready(self) -> bool:
@@ -132,8 +131,9 @@ class _Pod:
 
     def tell(self, sample: _Sample) -> None:
         """Keep the samples of the minute that ends with this one."""
-        first_s = sample.at_s - WINDOW_S
-        self.samples = [*(kept for kept in self.samples if kept.at_s > first_s), sample]
+        self.samples.append(sample)
+        while self.samples[0].at_s <= sample.at_s - WINDOW_S:
+            self.samples.popleft()
 
     def seen(self) -> ReplicaView:
         """What its samples say; it has at least one."""
@@ -142,15 +142,16 @@ class _Pod:
         span_s = max(last.at_s - since.at_s, 1.0)
         steps = last.steps - since.steps
         count = len(self.samples)
+        _, running, waiting, kv_usage, *_ = zip(*self.samples, strict=True)
         return ReplicaView(
             name=self.told.name,
             at_s=last.at_s,
             running=last.running,
             waiting=last.waiting,
             kv_usage=last.kv_usage,
-            mean_running=sum([sample.running for sample in self.samples]) / count,
-            mean_waiting=sum([sample.waiting for sample in self.samples]) / count,
-            mean_kv_usage=sum([sample.kv_usage for sample in self.samples]) / count,
+            mean_running=sum(running) / count,
+            mean_waiting=sum(waiting) / count,
+            mean_kv_usage=sum(kv_usage) / count,
             prompt_tokens_per_s=(last.prompt_tokens - since.prompt_tokens) / span_s,
             generation_tokens_per_s=(last.generation_tokens - since.generation_tokens) / span_s,
             finished_per_s=(last.finished - since.finished) / span_s,
@@ -287,11 +288,11 @@ class _Replay:
             self._plant.extend(piece)
             self._known_s += PIECE_S
         rows = self._plant.rows()
-        is_lost = self._luck.random(LANES) < LOST_SHARE
-        noise = 1.0 + GAUGE_NOISE * self._luck.standard_normal(LANES)
+        is_lost = (self._luck.random(LANES) < LOST_SHARE).tolist()
+        noise = (1.0 + GAUGE_NOISE * self._luck.standard_normal(LANES)).tolist()
         for pod in self._pods:
             if pod.is_ready and not is_lost[pod.ordinal % LANES]:
-                pod.tell(self._sample(rows[pod.slot], float(noise[pod.ordinal % LANES])))
+                pod.tell(self._sample(rows[pod.slot], noise[pod.ordinal % LANES]))
         self._held = self._plant.held
         self._counts.append(self._plant.ttft_counts())
 
