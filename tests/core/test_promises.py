@@ -41,9 +41,9 @@ from tests.core.closed_loop import Event, Site, ran, reconciled, sites, stories
 from tests.core.strategies import faults, worlds
 
 some = settings(max_examples=90)
-many = settings(max_examples=3000)
+many = settings(max_examples=800)
 deadly = settings(
-    max_examples=1500,
+    max_examples=500,
     derandomize=True,
     database=None,
     phases=[Phase.generate],
