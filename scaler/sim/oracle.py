@@ -6,6 +6,7 @@ takes the median: this foresight does not know the drawn times, it simply never 
 works, so the true optimum costs as much or less.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
@@ -21,9 +22,9 @@ from scaler.sim.state import NOBODY, seconds
 from scaler.sim.trace import Trace
 from scaler.sim.workload import PIECE_S, Workload
 
-WINDOWS_S: Final = (15.0, 60.0, 300.0)
+WINDOWS_S: Final = (60.0, 15.0, 300.0)  # the likeliest first: the others stop where they would cost more
 LOWEST: Final = 0.2
-HIGHEST: Final = 4.0
+RISING: Final = (0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 2.8, 4.0)
 CLOSE: Final = 1.01  # bisection ends when the factor is known to one in a hundred
 LOOK_S: Final = 1.0
 AHEAD_S: Final = 30.0
@@ -80,7 +81,12 @@ class Bound:
 def bound(case: Case, windows_s: Sequence[float] = WINDOWS_S) -> Bound:
     """The cheapest schedule over the windows that attains the share; when none does, the one that attains most."""
     kept_case = drawn_once(case)
-    found = [in_windows(kept_case, window_s) for window_s in windows_s]
+    found: list[Bound] = []
+    below_s = math.inf
+    for window_s in windows_s:
+        found.append(in_windows(kept_case, window_s, below_s))
+        if found[-1].attained >= case.share:
+            below_s = min(below_s, found[-1].replica_s)
     met = [one for one in found if one.attained >= case.share]
     return min(met, key=lambda one: one.replica_s) if met else max(found, key=lambda one: one.attained)
 
@@ -108,16 +114,23 @@ def drawn_once(case: Case) -> Case:
     return replace(case, workload=Drawn(name=case.workload.name, span_s=case.workload.span_s, drawn=tuple(pieces)))
 
 
-def in_windows(case: Case, window_s: float) -> Bound:
-    """The schedule of the smallest factor that attains the share, for one length of window."""
-    needs = work_of(case, window_s)
-    low, high = LOWEST, HIGHEST
-    best = tried(case, needs, high, window_s)
-    if best.attained < case.share:
-        return best
-    while high / low > CLOSE:
+def in_windows(case: Case, window_s: float, below_s: float = math.inf) -> Bound:
+    """The schedule of the smallest factor that attains the share, for one length of window.
+
+    Only schedules that cost less than ``below_s`` are looked at; what comes back may fall short of the share.
+    """
+    work = work_of(case, window_s)
+    low, factors = LOWEST, [factor for factor in RISING if planned_s(case, work, factor, window_s) < below_s]
+    best = tried(case, work, low, window_s)
+    for factor in () if best.attained >= case.share else factors:
+        best = tried(case, work, factor, window_s)
+        if best.attained >= case.share:
+            break
+        low = factor
+    high = best.factor
+    while best.attained >= case.share and high / low > CLOSE:
         middle = (low * high) ** 0.5
-        found = tried(case, needs, middle, window_s)
+        found = tried(case, work, middle, window_s)
         if found.attained >= case.share:
             best, high = found, middle
         else:
@@ -125,10 +138,20 @@ def in_windows(case: Case, window_s: float) -> Bound:
     return best
 
 
+def planned_s(case: Case, work: NDArray[np.float64], factor: float, window_s: float) -> float:
+    """What the schedule for ``factor`` times the work costs before drains, which only the plant tells."""
+    return sum(ready_cost_s(span, case.load_s) for span in spans_of(case, work, factor, window_s))
+
+
+def spans_of(case: Case, work: NDArray[np.float64], factor: float, window_s: float) -> tuple[Span, ...]:
+    """The schedule for ``factor`` times the work."""
+    needs = np.maximum(np.ceil(np.round(work * factor, 9)), case.least).astype(np.int64)
+    return scheduled(needs.tolist(), window_s, case.load_s + case.drain_s, case.workload.span_s)
+
+
 def tried(case: Case, work: NDArray[np.float64], factor: float, window_s: float) -> Bound:
     """What comes of the schedule for ``factor`` times the work."""
-    needs = np.maximum(np.ceil(np.round(work * factor, 9)), case.least).astype(np.int64)
-    spans = scheduled(needs.tolist(), window_s, case.load_s + case.drain_s, case.workload.span_s)
+    spans = spans_of(case, work, factor, window_s)
     attained, drained_s = served(case, spans)
     return Bound(
         spans=spans,
