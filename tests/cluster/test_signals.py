@@ -1,0 +1,137 @@
+"""Signals that are gone, wrong or old: nothing shrinks, the condition says why, and it ends when they are back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from scaler.core.demand import SETTLING_S
+from testbed.control_plane import ControlPlane
+from testbed.emulator.arrivals import steady
+from testbed.emulator.emulator import Emulator
+from testbed.emulator.faults import Fault
+from testbed.emulator.scrape import scrape_configuration
+from testbed.tenant import Tenant
+from testbed.waiting import now_s, wait_for
+from tests.cluster.running import MODEL, Controller, Start, World, add_servers
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
+
+REPLICAS = 4
+RPS = 50.0
+"""Enough for about five replicas, where four are allowed; half of it is for three."""
+
+NEVER_S = 86_400
+LONG_S = 40.0
+"""In place of an outage of five minutes: twice the policy's staleSeconds of 15 s, and more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """What happens to the signals, what ends it, and what the condition should say of it."""
+
+    begin: Callable[[], object]
+    end: Callable[[], object]
+    told: tuple[str, ...]
+    lasts_s: float = 6.0
+
+
+def fault_of_pages(emulator: Emulator, pods: list[str], fault: Fault, *told: str) -> Trouble:
+    return Trouble(begin=lambda: emulator.set_fault(pods, fault), end=lambda: emulator.set_fault(pods, None), told=told)
+
+
+def prometheus_is_gone(cluster: ControlPlane) -> Trouble:
+    return Trouble(
+        begin=lambda: cluster.kill_part("prometheus"),
+        end=lambda: cluster.start_part("prometheus"),
+        told=("4 of 4 ready replicas of v1 cannot be read", "Prometheus at http://127.0.0.1:9090"),
+        lasts_s=LONG_S,
+    )
+
+
+def half_of_the_series_are_gone(emulator: Emulator) -> Trouble:
+    half = sorted(emulator.readings())[: REPLICAS // 2]
+    series = (f'model_name="{MODEL}"}}', "other pods of this model have one")
+    return fault_of_pages(emulator, half, Fault.EMPTY, "2 of 4 ready replicas of v1 cannot be read", *series)
+
+
+def values_are_no_numbers(emulator: Emulator) -> Trouble:
+    return fault_of_pages(emulator, list(emulator.readings()), Fault.NAN, f'model_name="{MODEL}"}} is nan')
+
+
+def samples_become_old(cluster: ControlPlane, namespace: str) -> Trouble:
+    def scrape(every_s: int) -> None:
+        cluster.kill_part("prometheus")
+        cluster.start_prometheus(scrape_configuration(cluster.kubeconfig, every_s=every_s, namespace=namespace))
+
+    return Trouble(begin=lambda: scrape(NEVER_S), end=lambda: scrape(1), told=("s old, the limit is 15 s",))
+
+
+def the_model_name_is_wrong(world: World) -> Trouble:
+    return Trouble(
+        begin=lambda: world.change_policy(signals={"modelName": "llama-3.1-8b-instruct"}),
+        end=lambda: world.change_policy(signals={"modelName": MODEL}),
+        told=(
+            f'namespace="{world.tenant.namespace}", pod="llama-',
+            f'model_name="llama-3.1-8b-instruct"}}; there is model_name="{MODEL}";',
+        ),
+    )
+
+
+@pytest.mark.usefixtures("scraped")
+def test_nothing_shrinks_on_broken_signals_and_each_is_told_until_it_ends(
+    tenant: Tenant, world: World, emulator: Emulator, cluster: ControlPlane, start: Start
+) -> None:
+    controller = with_demand_for_all(tenant, world, emulator, start)
+    troubles = (
+        the_model_name_is_wrong(world),
+        half_of_the_series_are_gone(emulator),
+        prometheus_is_gone(cluster),
+        samples_become_old(cluster, tenant.namespace),
+        values_are_no_numbers(emulator),
+    )
+
+    for trouble in troubles:
+        held_through(trouble, world, controller)
+
+    assert world.requested() == REPLICAS
+
+
+def with_demand_for_all(tenant: Tenant, world: World, emulator: Emulator, start: Start) -> Controller:
+    """A controller that reads all the replicas there may be, none of which is new, and sees a demand for more."""
+    tenant.add_nodes(1)
+    add_servers(tenant, REPLICAS, load_s=0)
+    tenant.wait_for_ready(REPLICAS)
+    ready_s = now_s()
+    emulator.set_rate("llama", steady(RPS))
+    world.add_policy(replicas={"min": 1, "max": REPLICAS})
+    controller = start()
+    wait_for("old replicas", lambda: now_s() - ready_s, lambda age_s: age_s > SETTLING_S + 2.0, within_s=90.0)
+    world.wait_for_condition("SignalsHealthy", "True")
+    return controller
+
+
+def held_through(trouble: Trouble, world: World, controller: Controller) -> None:
+    """Let the trouble come and go; meanwhile no decision is for less than there is, nor even begins with less."""
+    before = len(controller.trails())
+    trouble.begin()
+    message = world.wait_for_condition("SignalsHealthy", "False")["message"]
+    wait_for(
+        "an outage so long",
+        lambda: blind_for_s(controller),
+        lambda so_far_s: so_far_s >= trouble.lasts_s,
+        within_s=90.0,
+    )
+    assert [words for words in trouble.told if words not in message] == [], message
+    trouble.end()
+    world.wait_for_condition("SignalsHealthy", "True", within_s=100.0)
+    meanwhile = controller.trails()[before:]
+    assert min(trail[0]["after"] for trail in meanwhile) >= REPLICAS
+    assert {trail[-1]["after"] for trail in meanwhile} == {REPLICAS}
+
+
+def blind_for_s(controller: Controller) -> float:
+    """How long the demand has not been known, by the last decisions."""
+    plans = [line["record"]["plan"] for line in controller.decisions()]
+    known = [plan for plan in plans if plan["targets"][0]["trail"][0]["rule"] != "keep"]
+    return float(plans[-1]["at_s"] - known[-1]["at_s"])
