@@ -150,9 +150,13 @@ def spans_of(case: Case, work: NDArray[np.float64], factor: float, window_s: flo
 
 
 def tried(case: Case, work: NDArray[np.float64], factor: float, window_s: float) -> Bound:
-    """What comes of the schedule for ``factor`` times the work."""
+    """What comes of the schedule for ``factor`` times the work.
+
+    It is broken off once the share is out of reach, with what could still have been attained; the largest factor is
+    not, for what it attains is told when nothing attains the share.
+    """
     spans = spans_of(case, work, factor, window_s)
-    attained, drained_s = served(case, spans)
+    attained, drained_s = served(case, spans, 0.0 if factor == RISING[-1] else case.share)
     return Bound(
         spans=spans,
         attained=attained,
@@ -234,17 +238,24 @@ def kept(wanted: Sequence[Span], restart_s: float) -> list[Span]:
 # --- Proof -------------------------------------------------------------------------------------------------------
 
 
-def served(case: Case, spans: Sequence[Span]) -> tuple[float, float]:
-    """The share of requests in time, and the seconds that replicas drained within the run."""
+def served(case: Case, spans: Sequence[Span], share: float) -> tuple[float, float]:
+    """The share of requests in time, and the seconds that replicas drained within the run.
+
+    Broken off when less than ``share`` can be in time; the answer is then the most that could have been.
+    """
     run = Run(case)
+    requests = sum(len(piece) for piece in case.workload.pieces(case.seed))
     turns = [(span.ready_s, 0, number) for number, span in enumerate(spans)]
     turns += [(span.stopped_s, 1, number) for number, span in enumerate(spans) if span.stopped_s < run.span_s]
-    for at_s, is_stop, number in sorted(turns):
+    turns += [(look_s, 2, 0) for look_s in np.arange(PIECE_S / 2.0, run.span_s, PIECE_S).tolist()]
+    for at_s, kind, number in sorted(turns):
         run.advance(at_s)
-        if is_stop:
-            run.stop(number)
-        else:
+        if kind == 0:
             run.start(number)
+        elif kind == 1:
+            run.stop(number)
+        elif run.late() > (1.0 - share) * requests:
+            return 1.0 - run.late() / requests, 0.0
     return run.ended()
 
 
@@ -257,7 +268,8 @@ class Run:
         self._now_s = 0.0
         self._pieces = case.workload.pieces(case.seed)
         self._known_s = float(PIECE_S)
-        self._plant = Plant(next(self._pieces), seed=0, holds=True)
+        self._piece = next(self._pieces)
+        self._plant = Plant(self._piece, seed=0, holds=True)
         self._slots: dict[int, int] = {}
         self._draining: list[tuple[float, float, int]] = []
         self._drained_s = 0.0
@@ -287,6 +299,15 @@ class Run:
                 self._drained_s += look_s - since_s
         self._serve(until_s)
 
+    def late(self) -> int:
+        """At least so many requests are late by now: of those that wait, all but what may have just come.
+
+        Right only in the middle of a piece, where what has just come is in it.
+        """
+        waiting = self._plant.held + sum(row[1] for row in self._plant.rows().values())
+        just_now = np.searchsorted(self._piece.arrival_s, [self._now_s - self._case.objective_s, self._now_s])
+        return self._requests - self._in_time + max(0, waiting - int(just_now[1] - just_now[0]) - 1)
+
     def ended(self) -> tuple[float, float]:
         """The share of all requests with their first token in time (1 when there are none), and the seconds drained."""
         self.advance(self.span_s)
@@ -304,6 +325,7 @@ class Run:
             ttft_s[settled["first_ps"] == NOBODY] = np.nan
             self._count(ttft_s)
             self._plant.extend(piece)
+            self._piece = piece
             self._known_s += PIECE_S
         self._plant.advance(until_s)
         self._now_s = until_s

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from scaler.sim.latency import LLAMA_8B_H100
-from scaler.sim.oracle import Case, Drawn, Span, bound, in_windows, scheduled, work_of, work_s
+from scaler.sim.oracle import Case, Drawn, Span, bound, in_windows, scheduled, served, work_of, work_s
 from scaler.sim.trace import Trace, scaled, shipped
 from scaler.sim.workload import Recorded
 from tests.sim.traffic import poisson, trace_of
@@ -163,6 +163,16 @@ def test_what_no_number_of_replicas_can_do_is_said() -> None:
     found = bound(case_of(long_prompts, 100.0), (15.0,))
 
     assert found.attained == 0.0
+
+
+def test_a_schedule_that_is_broken_off_would_have_fallen_short() -> None:
+    hour = case(2.5 * RPS, 3600.0)
+    one = (Span(ready_s=0.0, stopped_s=3600.0),)
+    to_the_end, _ = served(hour, one, 0.0)
+    broken_off, _ = served(hour, one, 0.99)
+
+    assert to_the_end <= broken_off < 0.99
+    assert served(hour, one * 3, 0.99) == served(hour, one * 3, 0.0)
 
 
 def test_the_same_case_gives_the_same_schedule() -> None:
