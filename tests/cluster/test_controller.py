@@ -31,6 +31,27 @@ def most_of(controller: Controller, what: Callable[[dict[str, Any]], int]) -> in
     return max(what(fleet) for fleet in seen if "requested" in fleet)
 
 
+def shrinks(trail: list[dict[str, Any]]) -> bool:
+    """Whether a decision's trail ends below what was there."""
+    return bool(trail) and trail[-1]["after"] < trail[0]["before"]
+
+
+def first_shrink(controller: Controller) -> dict[str, Any] | None:
+    """The record of the first decision to shrink, None before there is one."""
+    records = (line["record"] for line in controller.decisions())
+    return next((each for each in records if shrinks(each["plan"]["targets"][0]["trail"])), None)
+
+
+def work_of(record: dict[str, Any]) -> dict[str, float]:
+    """The requests that each ready replica had, as the decision saw them, by pod."""
+    replicas = record["observation"]["fleets"][0]["fleet"]["replicas"]
+    return {
+        each["name"]: each["load"]["running"] + each["load"]["waiting"]
+        for each in replicas
+        if "running" in each["load"]
+    }
+
+
 @pytest.mark.usefixtures("scraped")
 def test_it_grows_with_the_demand_and_shrinks_after_the_hold_and_the_idle_go_first(
     tenant: Tenant, world: World, emulator: Emulator, start: Start
@@ -46,10 +67,18 @@ def test_it_grows_with_the_demand_and_shrinks_after_the_hold_and_the_idle_go_fir
     emulator.set_rate("llama", steady(4 * QUIET_RPS))
     wait_for("growth", world.requested, lambda count: count >= 3, within_s=90.0)
     wait_for("new replicas at work", lambda: emulator.sight("llama").open, lambda count: count >= 3, within_s=60.0)
-    grown = world.requested()
     emulator.set_rate("llama", steady(QUIET_RPS / 4))
-    wait_for("a shrink", world.requested, lambda count: count < grown, within_s=180.0)
+    first = wait_for("a shrink", lambda: first_shrink(controller), within_s=180.0)
+    assert first is not None
+    trail = first["plan"]["targets"][0]["trail"]
+    stayed = {pod["metadata"]["name"] for pod in tenant.wait_for_ready(trail[-1]["after"])}
+    told = wait_for("its status", lambda: world.status()["decision"], lambda decision: shrinks(decision["trail"]))
 
+    work = work_of(first)
+    gone = set(work) - stayed
+    assert len(gone) == trail[0]["before"] - trail[-1]["after"]
+    assert max(work[name] for name in gone) <= min(work[name] for name in stayed)
+    assert "requests at 24 to a replica" in told["trail"][0]["because"]
     highest = most_of(controller, lambda fleet: fleet["requested"])
     assert highest <= 6, f"the demand needs 4 to 5: {replicas_by_time(controller)}"
     learned = world.status()["learned"][0]["loadSeconds"]
