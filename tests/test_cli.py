@@ -169,7 +169,10 @@ def test_the_same_seed_gives_the_same_run_to_the_bit(tmp_path: Path, monkeypatch
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_demo_that_is_ended_still_leaves_its_picture(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize("once_there_is", [".", "decisions.jsonl"])  # while it is being built, and while it runs
+def test_a_demo_that_is_ended_still_leaves_its_picture(
+    tmp_path: Path, number: signal.Signals, once_there_is: str
+) -> None:
     folder = tmp_path / "run"
     process = subprocess.Popen(
         [sys.executable, "-m", "scaler", "demo", "--speed", "20", "--output", str(folder)],
@@ -179,7 +182,7 @@ def test_a_demo_that_is_ended_still_leaves_its_picture(tmp_path: Path, number: s
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )
     deadline_s = time.monotonic() + 100.0  # noqa: TID251 - a deadline for another process
-    while not (folder / "decisions.jsonl").exists() and time.monotonic() < deadline_s:  # noqa: TID251 - as above
+    while not (folder / once_there_is).exists() and time.monotonic() < deadline_s:  # noqa: TID251 - as above
         assert process.poll() is None
     process.send_signal(number)
     out, err = process.communicate(timeout=60)

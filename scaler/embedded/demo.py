@@ -2,8 +2,8 @@
 
 import asyncio
 import signal
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -97,19 +97,24 @@ class _Watcher:
 
 async def run_demo(demo: Demo, view: View) -> Told:
     """Run until the hour is over or Ctrl-C, then tell. Raises OSError when the folder cannot be written."""
-    scenario = SCENARIOS[demo.scenario]
-    demo.folder.mkdir(parents=True, exist_ok=True)
-    trace = scaled(shipped(), TRAFFIC_FACTOR, demo.seed)
-    cluster = embedded_in(demo, trace)
-    stage = _Stage(cluster=cluster, coming_nodes=list(scenario.later_nodes))
-    watcher = _Watcher(
-        view=view,
-        title=f"forebay demo: {scenario.about}",
-        ends_s=trace.duration_s,
-        speed=demo.speed,
-        moments=[],
-    )
-    loop = Loop(
+    moments: list[Moment] = []
+    with _ended_by_signals():
+        demo.folder.mkdir(parents=True, exist_ok=True)
+        trace = scaled(shipped(), TRAFFIC_FACTOR, demo.seed)
+        cluster = embedded_in(demo, trace)
+        await _loop_over(demo, cluster, _watcher(demo, view, trace, moments)).run(trace.duration_s)
+    view.close()
+    return _told(demo, cluster, moments)
+
+
+def _watcher(demo: Demo, view: View, trace: Trace, moments: list[Moment]) -> _Watcher:
+    title = f"forebay demo: {SCENARIOS[demo.scenario].about}"
+    return _Watcher(view=view, title=title, ends_s=trace.duration_s, speed=demo.speed, moments=moments)
+
+
+def _loop_over(demo: Demo, cluster: EmbeddedCluster, watcher: _Watcher) -> Loop:
+    stage = _Stage(cluster=cluster, coming_nodes=list(SCENARIOS[demo.scenario].later_nodes))
+    return Loop(
         # The clock starts last: what was built before it is not part of the hour.
         clock=AcceleratedClock(start_s=0.0, speed=demo.speed),
         observer=stage,
@@ -120,9 +125,6 @@ async def run_demo(demo: Demo, view: View) -> Told:
         period_s=TICK_S,
         listeners=(watcher,),
     )
-    await _until_done_or_stopped(loop, trace.duration_s)
-    view.close()
-    return _told(demo, cluster, watcher.moments)
 
 
 def _fresh_journal(folder: Path) -> FileJournal:
@@ -132,15 +134,20 @@ def _fresh_journal(folder: Path) -> FileJournal:
     return FileJournal(path=path)
 
 
-async def _until_done_or_stopped(loop: Loop, ends_s: float) -> None:
-    """Run ``loop`` to its end, or until Ctrl-C or SIGTERM; a second one has its usual effect."""
-    working = asyncio.create_task(loop.run(ends_s))
-    events = asyncio.get_running_loop()
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Until the end of the ``with``, Ctrl-C and SIGTERM end what is awaited in it; a second one has its usual effect.
+
+    One that comes while the run is still being built ends it as soon as it begins.
+    """
+    task, events = asyncio.current_task(), asyncio.get_running_loop()
+    assert task is not None  # noqa: S101 - a coroutine that runs is in a task
     for number in STOP_SIGNALS:
-        events.add_signal_handler(number, working.cancel)
+        events.add_signal_handler(number, task.cancel)
     try:
-        with suppress(asyncio.CancelledError):
-            await working
+        yield
+    except asyncio.CancelledError:
+        task.uncancel()
     finally:
         for number in STOP_SIGNALS:
             events.remove_signal_handler(number)
