@@ -58,9 +58,9 @@ def _print_rows(console: Console, rows: Iterable[tuple[str, str]]) -> None:
 
 def _print_end(console: Console, told: Told) -> None:
     _print_rows(console, told.rows)
-    console.print(f"picture  {told.picture}", highlight=False, soft_wrap=True)
-    console.print(f"journal  {told.journal}", highlight=False, soft_wrap=True)
-    console.print("why      forebay explain llama --at 00:20", highlight=False, soft_wrap=True)
+    question = f"forebay explain llama --at 00:20 --journal {told.journal}"
+    for name, value in (("picture", told.picture), ("journal", told.journal), ("why", question)):
+        console.print(f"{name:<9}{value}", highlight=False, soft_wrap=True)
 
 
 @app.command(
