@@ -1,6 +1,5 @@
 """A run as the points of a picture: one moment for each decision, read from its record alone."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import fsum
 
@@ -70,8 +69,3 @@ def _told(plan: Plan) -> str:
     if plan.release is not None and any(isinstance(command, SetWeights) for command in plan.commands):
         moved.append(f"traffic: {plan.release.before} to {plan.release.after} %. {plan.release.because}.")
     return " ".join(moved)
-
-
-def moments_of(records: Sequence[Record]) -> tuple[Moment, ...]:
-    """The run as points, in its order."""
-    return tuple(moment_of(record) for record in records)
