@@ -8,7 +8,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-
 # The slow tests share one control plane, so they run in one process.
 FAST_TESTS = $(BIN)/python -m pytest -m "not slow and not bench" --quiet --numprocesses auto
 
-.PHONY: help demo test check format lock crd testbed dev bench
+.PHONY: help demo test check format lock crd proto testbed dev bench
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -46,6 +46,9 @@ lock: $(READY)  ## Compile requirements/*.txt from pyproject.toml
 
 crd: $(READY)  ## Generate deploy/crd from scaler/api
 	$(BIN)/python -m scaler.api.crd deploy/crd/forebay.dev_scalingpolicies.yaml
+
+proto: $(READY)  ## Generate scaler/adapters/keda/*_pb2* from the .proto beside them
+	$(BIN)/python tools/proto.py .
 
 testbed: $(READY)  ## Build the real control plane that the cluster tests run on, once
 	$(BIN)/python -m testbed.build

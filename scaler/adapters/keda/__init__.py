@@ -1,0 +1,1 @@
+"""KEDA asks, and is answered from what was decided; KEDA and its HPA write the replica counts."""
