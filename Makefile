@@ -8,10 +8,10 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-
 # The slow tests share one control plane, so they run in one process.
 FAST_TESTS = $(BIN)/python -m pytest -m "not slow and not bench" --quiet --numprocesses auto
 
-.PHONY: help demo test check format lock crd proto testbed dev bench
+.PHONY: help demo test e2e check format lock crd proto testbed dev bench
 
 help:  ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 $(READY): requirements/dev.txt requirements/run.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -27,6 +27,9 @@ demo: $(READY)  ## Run the controller against an embedded cluster, on a real hou
 test: $(READY)  ## Run every test
 	$(FAST_TESTS)
 	$(BIN)/python -m pytest -m "slow and not bench"
+
+e2e: testbed  ## Run the tests on the real control plane only, KEDA's among them
+	$(BIN)/python -m pytest -m "slow and not bench" tests/cluster
 
 check: $(READY)  ## The quick gate: format, lint, types, contracts, staleness, fast tests
 	$(BIN)/ruff format --check
@@ -50,7 +53,7 @@ crd: $(READY)  ## Generate deploy/crd from scaler/api
 proto: $(READY)  ## Generate scaler/adapters/keda/*_pb2* from the .proto beside them
 	$(BIN)/python tools/proto.py .
 
-testbed: $(READY)  ## Build the real control plane that the cluster tests run on, once
+testbed: $(READY)  ## Build the real control plane and KEDA that the cluster tests run on, once
 	$(BIN)/python -m testbed.build
 
 dev: $(READY)  ## Run the controller on that control plane, under a changing load, to look at

@@ -1,9 +1,9 @@
-"""Which binaries the testbed is made of, and how each is built. Versions are read from the two go.mod files only."""
+"""Which binaries the testbed is made of, and how each is built. Versions are read from the go.mod files only."""
 
 import hashlib
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -62,6 +62,39 @@ BINARIES: Final[tuple[Binary, ...]] = (
         tags=("remove_all_sd", "enable_kubernetes_sd"),
     ),
 )
+"""The control plane and what watches it."""
+
+
+def keda(name: str) -> Binary:
+    """One of KEDA's own commands, under a name that says whose it is."""
+    pin = "github.com/kedacore/keda/v2"
+    return Binary(
+        name=f"keda-{name}",
+        package=f"{pin}/cmd/{name}",
+        pin=pin,
+        module=HERE / "keda",
+        stamps=(f"{pin}/version.Version={{version}}",),
+    )
+
+
+KEDA: Final[tuple[Binary, ...]] = (keda("operator"), keda("adapter"))
+"""KEDA, with a cache key of its own: whoever does not need it need not wait for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A folder ``path`` of the source of the Go module ``pin``, which the go.mod in ``module`` requires."""
+
+    name: str
+    pin: str
+    path: str
+    module: Path
+
+
+KEDA_KINDS: Final = Source(
+    name="keda-kinds", pin="github.com/kedacore/keda/v2", path="config/crd/bases", module=HERE / "keda"
+)
+"""KEDA's CustomResourceDefinitions."""
 
 
 def build_arguments(binary: Binary) -> list[str]:
@@ -77,6 +110,11 @@ def build_arguments(binary: Binary) -> list[str]:
         f"-ldflags={' '.join(['-s', '-w', *stamps])}",
         binary.package,
     ]
+
+
+def source_key(source: Source) -> str:
+    """A name that changes with the module that ``source`` is a folder of."""
+    return hashlib.sha256((source.module / "go.sum").read_bytes()).hexdigest()[:16]
 
 
 def pinned_version(binary: Binary) -> str:
@@ -99,14 +137,14 @@ def prometheus_version(module_version: str) -> str:
     return f"{int(release) // 100}.{int(release) % 100}.{patch}"
 
 
-def cache_key() -> str:
+def cache_key(binaries: Sequence[Binary]) -> str:
     """A name that changes with all that goes into the binaries: the module files, the flags and the machine."""
-    files = [binary.module / name for binary in BINARIES for name in ("go.mod", "go.sum")]
-    flags = [["CGO_ENABLED=0", *build_arguments(binary)] for binary in BINARIES]
+    files = [binary.module / name for binary in binaries for name in ("go.mod", "go.sum")]
+    flags = [["CGO_ENABLED=0", *build_arguments(binary)] for binary in binaries]
     parts = [*(path.read_text(encoding="utf-8") for path in files), repr(flags), platform.system(), platform.machine()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
-def missing_from(paths: Mapping[str, Path]) -> list[str]:
-    """The names of the binaries that ``paths`` lacks, in the order in which they are built."""
-    return [binary.name for binary in BINARIES if binary.name not in paths]
+def missing_from(paths: Mapping[str, Path], binaries: Iterable[Binary]) -> list[Binary]:
+    """The binaries that ``paths`` lacks, in the order in which they are built."""
+    return [binary for binary in binaries if binary.name not in paths]

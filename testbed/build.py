@@ -6,14 +6,26 @@ the finished binaries are found, and Go's own cache has the packages of the one 
 
 import contextlib
 import fcntl
+import json
 import os
+import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from testbed.binaries import BINARIES, Binary, build_arguments, cache_key, missing_from
-from testbed.commands import Child
+from testbed.binaries import (
+    BINARIES,
+    KEDA,
+    KEDA_KINDS,
+    Binary,
+    Source,
+    build_arguments,
+    cache_key,
+    missing_from,
+    source_key,
+)
+from testbed.commands import Child, CommandError, run
 from testbed.golang import find_go
 from testbed.report import Report, to_stderr
 from testbed.waiting import now_s
@@ -29,24 +41,52 @@ class BuildError(Exception):
     """A binary could not be built; the message has the compiler's words."""
 
 
-def ensure_binaries(report: Report = to_stderr) -> Mapping[str, Path]:
-    """Where each binary is, by its name; what is neither given nor cached is built first."""
-    found = given(report)
-    cached = {b.name: cached_path(b) for b in BINARIES if b.name not in found and cached_path(b).exists()}
-    missing = missing_from(found | cached)
-    return found | cached | build_all([b for b in BINARIES if b.name in missing], report)
+def ensure_binaries(report: Report = to_stderr, binaries: Sequence[Binary] = BINARIES) -> Mapping[str, Path]:
+    """Where each of ``binaries`` is, by its name; what is neither given nor cached is built first."""
+    found = given(binaries, report)
+    paths = {binary: cached_path(binary, binaries) for binary in binaries if binary.name not in found}
+    build_all({binary: path for binary, path in paths.items() if not path.exists()}, report)
+    return {**found, **{binary.name: path for binary, path in paths.items()}}
 
 
-def given(report: Report) -> dict[str, Path]:
-    """The binaries in the ready folder, if a variable names one."""
+def ensure_source(source: Source, report: Report = to_stderr) -> Path:
+    """Where the files of ``source`` are; what is neither given nor cached is fetched first."""
+    if (folder := ready_folder()) is not None and (folder / source.name).is_dir():
+        return folder / source.name
+    path = cache_root() / source_key(source) / source.name
+    if not path.exists():
+        with only_builder(cache_root(), report):
+            fetch(source, path, find_go(cache_root(), report))
+    return path
+
+
+def fetch(source: Source, path: Path, go: str) -> None:
+    """Copy the files of ``source`` to ``path``, all or none; Go checks them against go.sum."""
+    told = run([go, "mod", "download", "-json", source.pin], cwd=source.module, environment={"GOTOOLCHAIN": "local"})
+    part = path.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    # copyfile, since the files of Go's cache may not be written, nor their copies removed.
+    shutil.copytree(Path(json.loads(told)["Dir"]) / source.path, part, copy_function=shutil.copyfile)
+    part.chmod(0o755)
+    if not path.exists():
+        part.rename(path)
+
+
+def ready_folder() -> Path | None:
+    """The folder of what is built already, if a variable names one."""
+    return next((Path(os.environ[name]) for name in READY_FOLDERS if os.environ.get(name)), None)
+
+
+def given(binaries: Sequence[Binary], report: Report) -> dict[str, Path]:
+    """Those of ``binaries`` that are in the ready folder, if a variable names one."""
     variable = next((name for name in READY_FOLDERS if os.environ.get(name)), None)
     if variable is None:
         return {}
     folder = Path(os.environ[variable])
-    found = {b.name: folder / b.name for b in BINARIES if os.access(folder / b.name, os.X_OK)}
+    found = {b.name: folder / b.name for b in binaries if os.access(folder / b.name, os.X_OK)}
     report(f"{variable}: {', '.join(found) or 'nothing of ours'} from {folder}")
-    if missing := missing_from(found):
-        report(f"{variable} lacks {', '.join(missing)}: taken from the cache or built")
+    if missing := missing_from(found, binaries):
+        report(f"{variable} lacks {', '.join(b.name for b in missing)}: taken from the cache or built")
     return found
 
 
@@ -56,20 +96,19 @@ def cache_root() -> Path:
     return Path(home) / "forebay" / "testbed"
 
 
-def cached_path(binary: Binary) -> Path:
-    """Where ``binary`` is, or will be, in the cache."""
-    return cache_root() / cache_key() / binary.name
+def cached_path(binary: Binary, together: Sequence[Binary]) -> Path:
+    """Where ``binary`` is, or will be, in the cache, as one of those that are built ``together``."""
+    return cache_root() / cache_key(together) / binary.name
 
 
-def build_all(binaries: list[Binary], report: Report) -> dict[str, Path]:
-    """Build ``binaries`` one after the other, and say where they are."""
-    if not binaries:
-        return {}
+def build_all(paths: Mapping[Binary, Path], report: Report) -> None:
+    """Build each binary into its path, one after the other."""
+    if not paths:
+        return
     with only_builder(cache_root(), report):
         go = find_go(cache_root(), report)
-        for index, binary in enumerate(binaries, start=1):
-            build(binary, go, f"{binary.name} ({index} of {len(binaries)})", report)
-    return {binary.name: cached_path(binary) for binary in binaries}
+        for index, (binary, path) in enumerate(paths.items(), start=1):
+            build(binary, path, go, f"{binary.name} ({index} of {len(paths)})", report)
 
 
 @contextlib.contextmanager
@@ -85,9 +124,8 @@ def only_builder(root: Path, report: Report) -> Iterator[None]:
         yield
 
 
-def build(binary: Binary, go: str, title: str, report: Report) -> None:
-    """Build one binary into the cache, unless another builder has done so by now."""
-    path = cached_path(binary)
+def build(binary: Binary, path: Path, go: str, title: str, report: Report) -> None:
+    """Build one binary into its path, unless another builder has done so by now."""
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -125,11 +163,11 @@ def compile_into(part: Path, binary: Binary, go: str, news: Callable[[], None]) 
 def main() -> int:
     """Build what is missing and list the paths, one a line."""
     try:
-        binaries = ensure_binaries()
-    except BuildError as error:
+        paths = {**ensure_binaries(), **ensure_binaries(binaries=KEDA), "keda-kinds": ensure_source(KEDA_KINDS)}
+    except (BuildError, CommandError) as error:
         to_stderr(str(error))
         return 1
-    sys.stdout.writelines(f"{path}\n" for path in binaries.values())
+    sys.stdout.writelines(f"{path}\n" for path in paths.values())
     return 0
 
 

@@ -5,7 +5,7 @@ import secrets
 import shutil
 import signal
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,6 +49,11 @@ class ControlPlane:
         """The administrator's kubeconfig."""
         return self._layout.kubeconfig
 
+    @property
+    def layout(self) -> Layout:
+        """The files of this run."""
+        return self._layout
+
     def start(self) -> None:
         """Start all parts and return when all are well."""
         for part in (STORE, API):
@@ -67,6 +72,12 @@ class ControlPlane:
         """End one part as a crash would, with SIGKILL."""
         self._children.pop(name).kill()
 
+    def end_parts(self, names: Iterable[str]) -> None:
+        """End those of these parts that run."""
+        for name in names:
+            if name in self._children:
+                self.kill_part(name)
+
     def signal_part(self, name: str, number: signal.Signals) -> None:
         """Send one part a signal: SIGSTOP makes it hang, SIGCONT lets it go on."""
         self._children[name].signal(number)
@@ -80,8 +91,7 @@ class ControlPlane:
 
     def end_prometheus(self) -> None:
         """End Prometheus, if it runs, and forget its samples."""
-        if PROMETHEUS.name in self._children:
-            self.kill_part(PROMETHEUS.name)
+        self.end_parts([PROMETHEUS.name])
         shutil.rmtree(self._layout.in_folder("prometheus"), ignore_errors=True)
 
     def stop(self) -> None:
@@ -109,8 +119,11 @@ class ControlPlane:
     def _launch(self, part: Part) -> None:
         flags = [f"--{name}={value}" if value else f"--{name}" for name, value in part.flags(self._layout).items()]
         log = self._layout.folder / f"{part.name}.log"
+        command = [str(self._binaries[part.name]), *flags]
+        if part.hosts:
+            command = with_hosts(self._layout.folder / part.hosts, command)
         with self.network.entered():
-            self._children[part.name] = Child([str(self._binaries[part.name]), *flags], log)
+            self._children[part.name] = Child(command, log, environment=part.environment)
 
     def _wait_until_well(self, part: Part) -> None:
         child = self._children[part.name]
@@ -143,6 +156,12 @@ class ControlPlane:
             "users": [{"name": "caller", "user": {"token": token}}],
         }
         path.write_text(yaml.safe_dump(configuration), encoding="utf-8")
+
+
+def with_hosts(hosts: Path, command: Sequence[str]) -> list[str]:
+    """``command`` with ``hosts`` in the place of /etc/hosts, for it alone; the file may change while it runs."""
+    bind = 'mount --bind "$0" /etc/hosts && exec "$@"'
+    return ["unshare", "--mount", "sh", "-c", bind, str(hosts), *command]
 
 
 def is_well(part: Part, trust: ssl.SSLContext | None) -> bool:

@@ -18,8 +18,8 @@ from testbed.commands import run
 POD_CIDR: Final = "10.244.0.0/16"
 """The addresses of emulated pods; all of them are local, so one server on 0.0.0.0 can answer as any pod."""
 
-PROGRAMS: Final = ("ip", "setpriv", "openssl", "nice")
-"""What must be on the PATH besides Go: iproute2, util-linux, openssl and coreutils."""
+PROGRAMS: Final = ("ip", "setpriv", "unshare", "mount", "openssl", "nice")
+"""What must be on the PATH besides Go: iproute2, util-linux, mount, openssl and coreutils."""
 
 CLONE_NEWNET: Final = 0x40000000
 MY_NETWORK: Final = Path("/proc/thread-self/ns/net")

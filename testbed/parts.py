@@ -4,7 +4,7 @@ All ports are fixed, since the network namespace is ours alone.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -50,13 +50,18 @@ class Layout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A program, the flags it runs with, and the address (port, path, over TLS or not) that says it is well."""
+    """A program, the flags it runs with, and the address (port, path, over TLS or not) that says it is well.
+
+    ``hosts`` is a file in the run's folder that it has as its /etc/hosts: there is no DNS.
+    """
 
     name: str
     flags: Callable[[Layout], Mapping[str, str]]
     port: int
     health: str
     tls: bool = True
+    environment: Mapping[str, str] = field(default_factory=dict)
+    hosts: str = ""
 
 
 def etcd_flags(layout: Layout) -> Mapping[str, str]:
@@ -152,6 +157,49 @@ def prometheus_flags(layout: Layout) -> Mapping[str, str]:
     }
 
 
+def keda_operator_flags(layout: Layout) -> Mapping[str, str]:
+    """KEDA's own defaults for how fast it may ask the API server: tests measure them."""
+    return {
+        "kubeconfig": str(layout.kubeconfig),
+        "cert-dir": layout.in_folder(KEDA_KEYS),
+        "leader-elect": "false",
+        "metrics-bind-address": "127.0.0.1:18090",
+        "health-probe-bind-address": "127.0.0.1:18091",
+        "metrics-service-bind-address": "127.0.0.1:9666",
+        # Certificates are ours, and so is the APIService.
+        "enable-webhook-patching": "false",
+        "enable-apiservice-patching": "false",
+    }
+
+
+def keda_adapter_flags(layout: Layout) -> Mapping[str, str]:
+    """An extension API server, at a pod's address too."""
+    folder = Path(layout.in_folder(KEDA_KEYS))
+    kubeconfig = str(layout.kubeconfig)
+    return {
+        "kubeconfig": kubeconfig,
+        "lister-kubeconfig": kubeconfig,
+        "authentication-kubeconfig": kubeconfig,
+        "authorization-kubeconfig": kubeconfig,
+        "metrics-service-address": "localhost:9666",
+        "cert-dir": str(folder),
+        "tls-cert-file": str(folder / "tls.crt"),
+        "tls-private-key-file": str(folder / "tls.key"),
+        "secure-port": str(ADAPTER_PORT),
+        "port": "18092",
+    }
+
+
+KEDA_NAMESPACE: Final = "keda"
+KEDA_KEYS: Final = "keda-keys"
+HOSTS: Final = "hosts"
+ADAPTER_PORT: Final = 6444
+KEDA_ENVIRONMENT: Final = {
+    "POD_NAMESPACE": KEDA_NAMESPACE,
+    "KEDA_CLUSTER_OBJECT_NAMESPACE": KEDA_NAMESPACE,
+    "WATCH_NAMESPACE": "",
+}
+
 STORE: Final = Part(name="etcd", flags=etcd_flags, port=2379, health="/health", tls=False)
 API: Final = Part(name="kube-apiserver", flags=apiserver_flags, port=API_PORT, health="/readyz")
 PROMETHEUS: Final = Part(name="prometheus", flags=prometheus_flags, port=PROMETHEUS_PORT, health="/-/ready", tls=False)
@@ -160,4 +208,18 @@ CLIENTS: Final = (
     Part(name="kube-scheduler", flags=client_flags, port=10259, health="/healthz"),
     Part(name="kwok", flags=kwok_flags, port=10247, health="/healthz", tls=False),
 )
-PARTS: Final = {part.name: part for part in (STORE, API, *CLIENTS, PROMETHEUS)}
+KEDA: Final = (
+    Part(
+        name="keda-operator",
+        flags=keda_operator_flags,
+        port=18091,
+        health="/readyz",
+        tls=False,
+        environment=KEDA_ENVIRONMENT,
+        hosts=HOSTS,
+    ),
+    Part(
+        name="keda-adapter", flags=keda_adapter_flags, port=ADAPTER_PORT, health="/readyz", environment=KEDA_ENVIRONMENT
+    ),
+)
+PARTS: Final = {part.name: part for part in (STORE, API, *CLIENTS, PROMETHEUS, *KEDA)}

@@ -22,6 +22,9 @@ subjectAltName = IP:127.0.0.1, DNS:localhost, DNS:kubernetes.default.svc
 [client]
 basicConstraints = critical, CA:FALSE
 extendedKeyUsage = clientAuth
+[peer]
+basicConstraints = critical, CA:FALSE
+extendedKeyUsage = serverAuth, clientAuth
 """
 
 P256: Final = ("ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
@@ -64,11 +67,16 @@ def make_keys(folder: Path) -> Keys:
     )
 
 
-def make_pair(folder: Path, name: str, use: str, signer: Pair | None) -> Pair:
-    """A fresh key and a certificate for it, signed by ``signer`` or by itself."""
+def make_pair(folder: Path, name: str, use: str, signer: Pair | None, also: str = "") -> Pair:
+    """A fresh key and a certificate for it, signed by ``signer`` or by itself.
+
+    ``use`` is a section above; ``also`` are its names as openssl writes them, where the section has none:
+    "DNS:scaler.forebay.svc,IP:127.0.0.1".
+    """
     pair = Pair(certificate=folder / f"{name}.crt", key=folder / f"{name}.key")
     signed = [] if signer is None else ["-CA", str(signer.certificate), "-CAkey", str(signer.key)]
-    request = ["openssl", "req", "-x509", "-config", str(folder / "openssl.cnf"), "-extensions", use]
+    named = ["-addext", f"subjectAltName={also}"] if also else []
+    request = ["openssl", "req", "-x509", "-config", str(folder / "openssl.cnf"), "-extensions", use, *named]
     key = ["-newkey", *P256, "-noenc", "-keyout", str(pair.key)]
     run([*request, *key, *signed, "-subj", f"/CN={name}", "-days", "30", "-out", str(pair.certificate)])
     return pair

@@ -12,12 +12,14 @@ from typing import Any, NoReturn
 import pytest
 
 from testbed import network
-from testbed.build import BuildError, ensure_binaries
+from testbed.binaries import KEDA, KEDA_KINDS
+from testbed.build import BuildError, ensure_binaries, ensure_source
 from testbed.commands import CommandError
 from testbed.control_plane import ControlPlane
 from testbed.dev import admitted
 from testbed.emulator.emulator import Emulator, emulating
 from testbed.emulator.scrape import scrape_configuration
+from testbed.keda import Keda, keda_kinds, keda_running
 from testbed.rest import Rest
 from testbed.tenant import Tenant, tenant_of
 from tests.cluster.running import Controller, Start, World, controlling, emulated_service
@@ -34,13 +36,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Build before the first test starts its clock: a first build takes minutes, a test's timeout does not."""
     wanted = any("control_plane" in getattr(item, "fixturenames", ()) for item in session.items)
     if wanted and not session.config.option.collectonly:
+        with_keda = any("keda" in getattr(item, "fixturenames", ()) for item in session.items)
         with session.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-            session.config.stash[BINARIES] = network.why_not() or built()
+            session.config.stash[BINARIES] = network.why_not() or built(with_keda=with_keda)
 
 
-def built() -> Mapping[str, Path] | str:
+def built(*, with_keda: bool) -> Mapping[str, Path] | str:
     try:
-        return ensure_binaries()
+        return {**ensure_binaries(), **(ensure_binaries(binaries=KEDA) if with_keda else {})}
     except (BuildError, CommandError) as error:
         return f"the testbed could not be built: {error}"
 
@@ -102,6 +105,20 @@ def start_prometheus(cluster: ControlPlane) -> Iterator[StartPrometheus]:
     """Starts Prometheus with a configuration and says its address; ended, and its samples gone, after the test."""
     yield cluster.start_prometheus
     cluster.end_prometheus()
+
+
+@pytest.fixture
+def keda_definitions(cluster: ControlPlane) -> Iterator[None]:
+    """The kinds of KEDA, and nobody who acts on them."""
+    with keda_kinds(cluster, ensure_source(KEDA_KINDS)):
+        yield
+
+
+@pytest.fixture(scope="module")
+def keda(control_plane: ControlPlane) -> Iterator[Keda]:
+    """KEDA at work, for all tests of a module."""
+    with control_plane.network.entered(), keda_running(control_plane, ensure_source(KEDA_KINDS)) as keda:
+        yield keda
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed import binaries
-from testbed.binaries import BINARIES, cache_key, prometheus_version
+from testbed.binaries import BINARIES, KEDA, cache_key, prometheus_version
 from testbed.build import BuildError, ensure_binaries
 from testbed.golang import numbers
 
@@ -75,7 +74,7 @@ def test_a_failed_build_says_the_compilers_words_and_goes_on_where_it_was(
     with pytest.raises(BuildError, match="kube-scheduler: no such package"):
         ensure_binaries(quiet)
     assert compiled() == ALL[:4]
-    assert {path.name for path in (tmp_path / "cache/forebay/testbed" / cache_key()).iterdir()} == set(ALL[:3])
+    assert {path.name for path in (tmp_path / "cache/forebay/testbed" / cache_key(BINARIES)).iterdir()} == set(ALL[:3])
 
     monkeypatch.delenv("FAKE_GO_FAILS_AT")
     ensure_binaries(quiet)
@@ -101,18 +100,30 @@ def test_a_folder_of_ready_binaries_is_taken_and_what_it_lacks_is_said(
     assert said[1].startswith(f"{variable} lacks kube-controller-manager, kube-scheduler, kwok, prometheus")
 
 
-def test_another_pin_is_another_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    before = cache_key()
+def test_another_pin_is_another_cache(tmp_path: Path) -> None:
     etcd = BINARIES[0]
     for name in ("go.mod", "go.sum"):
         (tmp_path / name).write_bytes((etcd.module / name).read_bytes())
     copied = (replace(etcd, module=tmp_path), *BINARIES[1:])
-    monkeypatch.setattr(binaries, "BINARIES", copied)
-    assert cache_key() == before
+    assert cache_key(copied) == cache_key(BINARIES)
 
     (tmp_path / "go.sum").write_text("other")
 
-    assert cache_key() != before
+    assert cache_key(copied) != cache_key(BINARIES)
+
+
+def test_kedas_binaries_are_built_beside_the_control_planes_and_found_again(
+    compiled: Callable[[], list[str]],
+) -> None:
+    control_plane = ensure_binaries(quiet)
+    assert compiled() == ALL
+
+    operator = ensure_binaries(quiet, KEDA)["keda-operator"]
+
+    assert compiled() == ["keda-operator", "keda-adapter"]
+    assert operator.parent not in {path.parent for path in control_plane.values()}
+    assert ensure_binaries(quiet, KEDA)["keda-operator"] == operator
+    assert compiled() == []
 
 
 def test_a_go_1_9_is_older_than_a_go_1_26() -> None:

@@ -31,7 +31,7 @@ STEP_S = 15.0
 def program() -> str:
     """Where a Prometheus is, installed or built for the testbed; without one the test is skipped (in CI it fails)."""
     (binary,) = (binary for binary in BINARIES if binary.name == "prometheus")
-    ready = given(lambda _: None).get(binary.name, cached_path(binary))
+    ready = given(BINARIES, lambda _: None).get(binary.name, cached_path(binary, BINARIES))
     path = shutil.which(binary.name) or (str(ready) if ready.exists() else None)
     if path is None:
         give_up("no Prometheus: neither installed (Debian's package prometheus) nor built by the testbed yet")
