@@ -1,16 +1,26 @@
-"""A pod's life as a list of marks, and the order in which a scale-down takes pods."""
+"""A pod's life as a list of marks, what its engine says, and the order in which a scale-down takes pods."""
 
 from collections import deque
 from dataclasses import dataclass, field
 from math import fsum
 from typing import Final
 
-from scaler.core.model import Load, Missing, Replica, TargetKey
+from scaler.core.model import Load, Missing, Replica, TargetKey, Work
 from scaler.sim.loadtime import Start
 from scaler.sim.nodes import Node
+from scaler.sim.plant import Reading
 
 MINUTE_S: Final = 60.0
 NOT_SCRAPED: Final = Missing(why="its engine has not been scraped yet")
+SCRAPED_ONCE: Final = Missing(why="its engine was scraped only once in the last minute")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scrape:
+    """What the engine of a pod said at ``at_s``."""
+
+    at_s: float
+    reading: Reading
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,18 +47,20 @@ class Pod:
     gone_at_s: float | None = None
     restarts: int = 0
     load: Load | Missing = NOT_SCRAPED
-    _samples: deque[Load] = field(default_factory=deque)
+    _scrapes: deque[Scrape] = field(default_factory=deque)
 
-    def tell(self, sample: Load) -> None:
+    def tell(self, scrape: Scrape) -> None:
         """Take in a scrape: what is told is the mean of a minute, but for what waits, as Prometheus is asked for it."""
-        self._samples.append(sample)
-        while sample.at_s - self._samples[0].at_s >= MINUTE_S:
-            self._samples.popleft()
+        self._scrapes.append(scrape)
+        while scrape.at_s - self._scrapes[0].at_s >= MINUTE_S:
+            self._scrapes.popleft()
+        said = [each.reading for each in self._scrapes]
         self.load = Load(
-            at_s=sample.at_s,
-            running=fsum(each.running for each in self._samples) / len(self._samples),
-            waiting=sample.waiting,
-            kv_usage=fsum(each.kv_usage for each in self._samples) / len(self._samples),
+            at_s=scrape.at_s,
+            running=fsum(each.running for each in said) / len(said),
+            waiting=float(scrape.reading.waiting),
+            kv_usage=fsum(each.kv_usage for each in said) / len(said),
+            work=work_between(self._scrapes[0], scrape),
         )
 
     def begin(self, at_s: float, node: Node, start: Start) -> None:
@@ -88,6 +100,23 @@ class Pod:
 def reached(mark_s: float | None, at_s: float) -> float | None:
     """``mark_s`` if that time has come."""
     return mark_s if mark_s is not None and mark_s <= at_s else None
+
+
+def work_between(first: Scrape, last: Scrape) -> Work | Missing:
+    """The work by the second from ``first`` to ``last``, as Prometheus has the rates of counters."""
+    span_s = last.at_s - first.at_s
+    if span_s <= 0.0:
+        return SCRAPED_ONCE
+    before, now = first.reading, last.reading
+    generated = now.generation_tokens - before.generation_tokens
+    # Every request's first token comes with its prompt; only those after it have a time between.
+    gaps = generated - (sum(now.ttft) - sum(before.ttft))
+    return Work(
+        prefill_tokens_per_s=(now.prompt_tokens - before.prompt_tokens) / span_s,
+        decode_tokens_per_s=generated / span_s,
+        finished_per_s=(now.finished - before.finished) / span_s,
+        inter_token_latency_s=(now.token_s - before.token_s) / gaps if gaps > 0 else None,
+    )
 
 
 def first_to_go(pod: Pod, outstanding: int) -> tuple[bool, bool, int, int]:

@@ -10,7 +10,6 @@ import numpy as np
 from scaler.core.model import (
     Fleet,
     FleetSeen,
-    Load,
     Missing,
     Observation,
     TargetKey,
@@ -18,7 +17,7 @@ from scaler.core.model import (
 from scaler.sim.latency import Engine
 from scaler.sim.loadtime import LoadTimes
 from scaler.sim.plant import Plant
-from scaler.sim.pods import Pod
+from scaler.sim.pods import Pod, Scrape
 from scaler.sim.state import BOUNDS_S, Ints
 from scaler.sim.trace import Trace
 
@@ -129,9 +128,7 @@ class Service:
             if any(blind.covers(at_s, pod.ordinal) for blind in self.blind):
                 pod.load = Missing(why=f"its engine was not scraped at {at_s:g} s")
             elif pod.slot is not None and (pod.is_ready or pod.deleted_at_s is not None):
-                reading = readings[pod.slot]
-                running, waiting = float(reading.running), float(reading.waiting)
-                pod.tell(Load(at_s=at_s, running=running, waiting=waiting, kv_usage=reading.kv_usage))
+                pod.tell(Scrape(at_s=at_s, reading=readings[pod.slot]))
             else:
                 pod.load = Missing(why="its engine does not answer yet")
         if any(blind.covers(at_s, 0) and blind.nth == 1 for blind in self.blind):
