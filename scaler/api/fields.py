@@ -19,6 +19,10 @@ API_VERSION: Final = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?v[0-9]+((alpha|beta)[0
 KIND: Final = r"^[A-Z][A-Za-z0-9]*$"
 CLOCK_TIME: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 TIME_ZONE: Final = r"^[A-Za-z][-A-Za-z0-9_+]*(/[A-Za-z0-9][-A-Za-z0-9_+]*){0,2}$"
+HOST_AND_PORT: Final = (
+    r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*:"
+    r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"
+)
 NOT_BLANK: Final = r"\S"
 
 PATTERN_SAYS: Final = {
@@ -29,6 +33,7 @@ PATTERN_SAYS: Final = {
     KIND: "must be a kind such as Deployment, in CamelCase",
     CLOCK_TIME: 'must be a wall-clock time from "00:00" to "23:59"',
     TIME_ZONE: "must be an IANA time zone such as Europe/Berlin or Etc/UTC",
+    HOST_AND_PORT: "must be a host and a port such as forebay-scaler.forebay.svc:9443",
     NOT_BLANK: "must not be blank",
 }
 """What each pattern asks for, in words."""
@@ -45,6 +50,7 @@ DnsName = Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_NAME)]
 LabelValue = Annotated[str, Field(min_length=1, max_length=253, pattern=LABEL_VALUE)]
 ApiVersion = Annotated[str, Field(min_length=2, max_length=128, pattern=API_VERSION)]
 Kind = Annotated[str, Field(min_length=1, max_length=63, pattern=KIND)]
+HostAndPort = Annotated[str, Field(min_length=3, max_length=260, pattern=HOST_AND_PORT)]
 PromQL = Annotated[str, Field(min_length=1, max_length=4096, pattern=NOT_BLANK)]
 ClockTime = Annotated[str, Field(min_length=5, max_length=5, pattern=CLOCK_TIME)]
 TimeZone = Annotated[str, Field(min_length=1, max_length=64, pattern=TIME_ZONE)]

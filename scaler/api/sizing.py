@@ -38,7 +38,7 @@ class Day(Enum):
 class Replicas(Spec):
     """The bounds of one role's replicas over all versions."""
 
-    min: SomeReplicas = 1
+    min: Count = 1
     """The least there may be. Not 0: without a replica nobody says what demand there is, and a start takes minutes."""
     max: SomeReplicas
     """The most there may be."""

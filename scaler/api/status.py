@@ -45,7 +45,7 @@ class StatusCondition(StatusPart):
     """One condition, by the Kubernetes conventions."""
 
     type: Word
-    """Ready, SignalsHealthy, CapacityAvailable, OwnershipClear or Releasing."""
+    """Ready, SignalsHealthy, CapacityAvailable, OwnershipClear, Releasing or KEDAReady."""
     status: ConditionStatus
     """Whether it holds; Unknown where it cannot be told."""
     observed_generation: Whole | None = None
@@ -157,7 +157,7 @@ class Status(StatusPart):
     observed_generation: Whole | None = None
     """The generation of the spec that all of this rests on."""
     conditions: Annotated[tuple[StatusCondition, ...], Field(max_length=16), keyed_by("type")] = ()
-    """Ready, SignalsHealthy, CapacityAvailable, OwnershipClear, Releasing."""
+    """Ready, SignalsHealthy, CapacityAvailable, OwnershipClear, Releasing, and with KEDA, KEDAReady."""
     desired: Whole | None = None
     """The replicas there should be, over all targets."""
     actual: Whole | None = None

@@ -22,6 +22,7 @@ from scaler.api.fields import (
     SomeReplicas,
     keyed_by,
 )
+from scaler.api.keda import Keda
 from scaler.api.release import Release
 from scaler.api.rules import HERE, Breach, Spec, at_most, once, rule
 from scaler.api.sizing import Behavior, Capacity, Loading, Objectives, Replicas, WarmPool
@@ -236,6 +237,34 @@ class ScalingPolicySpec(Spec):
     """This model's standing where GPUs are short."""
     actuation: Actuation = Actuation.SCALE
     """Scale: we write /scale. KEDA: KEDA and the HPA write what we answer. Advise: we only say."""
+    keda: Keda | None = None
+    """How KEDA and we meet; only with the actuation KEDA."""
+
+    @rule(
+        cel="self.replicas.min > 0",
+        at="replicas.min",
+        says="must be at least 1: at 0 the first request waits for a whole start, and no replica says that it waits",
+    )
+    def never_at_zero(self) -> Iterator[Breach]:
+        """Who asks for zero should know what it costs; to go there by itself is refused, whoever writes the count."""
+        if self.replicas.min == 0:
+            text = (
+                f"must be at least 1: at 0 the first request waits for a whole start ({self.loading.expected_seconds} s "
+                f"by {HERE}loading.expectedSeconds, until it is measured), and no replica says that it waits; to switch "
+                "a model off, delete its policy and scale its target to 0"
+            )
+            yield Breach(at=("replicas", "min"), value=0, text=text)
+
+    @rule(
+        cel="self.actuation == 'KEDA' || !has(self.keda)",
+        at="keda",
+        says="must be left out unless the actuation is KEDA",
+    )
+    def only_keda_has_keda(self) -> Iterator[Breach]:
+        """Where KEDA is not to write, a ScaledObject would be a second writer."""
+        if self.keda is not None and self.actuation is not Actuation.KEDA:
+            text = f"must be left out unless {HERE}actuation is KEDA, and it is {self.actuation.value}"
+            yield Breach(at=("keda",), value=None, text=text)
 
     @rule(cel=None, at="versions", says="must have each name once only")
     def each_name_once(self) -> Iterator[Breach]:

@@ -188,7 +188,9 @@ SIZES: Final = (
     bad("min above max", "spec.replicas.min", "must be at most spec.replicas.max (4)", spec__replicas__min=9),
     Bad(claim="the default min above max", at="spec.replicas.max", says="must be at least 1", base=ONE_VERSION,
         change={"spec__replicas__max": 0}),
-    bad("min below 1", "spec.replicas.min", "must be at least 1", spec__replicas__min=0),
+    bad("scale to zero, with what it costs", "spec.replicas.min",
+        "at 0 the first request waits for a whole start (300 s by spec.loading.expectedSeconds", spec__replicas__min=0),
+    bad("min below 0", "spec.replicas.min", "must be at least 0", spec__replicas__min=-1),
     bad("a million replicas", "spec.replicas.max", "must be at most 10000", spec__replicas__max=1_000_000),
     bad("min that is true", "spec.replicas.min", "must be a whole number", spec__replicas__min=True),
     bad("min that is text", "spec.replicas.min", "must be a whole number, not text", spec__replicas__min="1"),
@@ -251,6 +253,23 @@ PACE: Final = (
     bad("an unknown actuation", "spec.actuation", "must be one of Scale, KEDA or Advise", spec__actuation="scale"),
 )
 
+ACTUATION: Final = (
+    bad("KEDA's part without KEDA", "spec.keda", "must be left out unless spec.actuation is KEDA, and it is Scale",
+        spec__actuation="Scale", spec__keda={}),
+    bad("managed in words", "spec.keda.managed", "must be true or false", spec__keda={"managed": "always"}),
+    bad("a scaler without its port", "spec.keda.scalerAddress", "must be a host and a port",
+        spec__keda={"scalerAddress": "forebay-scaler.forebay.svc"}),
+    bad("a scaler at port 65536", "spec.keda.scalerAddress", "must be a host and a port",
+        spec__keda={"scalerAddress": "forebay:65536"}),
+    bad("a scaler as a URL", "spec.keda.scalerAddress", "must be a host and a port",
+        spec__keda={"scalerAddress": "https://forebay:9443"}),
+    bad("polling all the time", "spec.keda.pollingSeconds", "must be at least 1", spec__keda={"pollingSeconds": 0}),
+    bad("an authentication of another kind", "spec.keda.tls.authenticationRef.kind", "must be one of",
+        spec__keda={"tls": {"authenticationRef": {"kind": "Secret", "name": "x"}}}),
+    bad("an authentication without its name", "spec.keda.tls.authenticationRef.name", "is required",
+        spec__keda={"tls": {"authenticationRef": {}}}),
+)
+
 # fmt: on
 
-ALL: Final = (*SHAPES, *SIGNALS, *VERSIONS, *RELEASE, *SIZES, *PACE)
+ALL: Final = (*SHAPES, *SIGNALS, *VERSIONS, *RELEASE, *SIZES, *PACE, *ACTUATION)

@@ -58,6 +58,11 @@ spec:
     flapsPerHour: 2
   capacity: {priority: 10}
   actuation: KEDA
+  keda:
+    managed: true
+    scalerAddress: forebay-scaler.forebay.svc:9443
+    tls: {authenticationRef: {kind: TriggerAuthentication, name: forebay-client}}
+    pollingSeconds: 10
 """
 
 
