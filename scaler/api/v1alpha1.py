@@ -248,10 +248,11 @@ class ScalingPolicySpec(Spec):
     def never_at_zero(self) -> Iterator[Breach]:
         """Who asks for zero should know what it costs; to go there by itself is refused, whoever writes the count."""
         if self.replicas.min == 0:
+            seconds = self.loading.expected_seconds
             text = (
-                f"must be at least 1: at 0 the first request waits for a whole start ({self.loading.expected_seconds} s "
-                f"by {HERE}loading.expectedSeconds, until it is measured), and no replica says that it waits; to switch "
-                "a model off, delete its policy and scale its target to 0"
+                f"must be at least 1: at 0 the first request waits for a whole start ({seconds} s by {HERE}loading."
+                "expectedSeconds, until it is measured), and no replica says that it waits; to switch a model off, "
+                "delete its policy and scale its target to 0"
             )
             yield Breach(at=("replicas", "min"), value=0, text=text)
 
