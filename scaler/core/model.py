@@ -61,18 +61,34 @@ STARTING: Final = frozenset({Phase.WAITING, Phase.PULLING, Phase.INITIALISING, P
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What the engine of one replica did in the minute before its sample, by the second.
+
+    ``prefill_tokens_per_s`` are the prompt tokens that it computed, without those found in its prefix cache.
+    ``inter_token_latency_s`` is the mean time between the tokens of one request, over all tokens of that minute; None
+    where there was none.
+    """
+
+    prefill_tokens_per_s: float
+    decode_tokens_per_s: float
+    finished_per_s: float
+    inter_token_latency_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
     """What the engine of one replica said of its work at ``at_s``, the time of the sample, not of the query.
 
     ``running`` and ``waiting`` are requests, ``kv_usage`` is the used share (0 to 1) of the KV cache. ``running`` and
     ``kv_usage`` are means over the minute before ``at_s``, since a point in time swings by half; ``waiting`` is the
-    last sample.
+    last sample. ``work`` is Missing for a replica that was scraped only once, and for engines that count no tokens.
     """
 
     at_s: float
     running: float
     waiting: float
     kv_usage: float
+    work: Work | Missing = Missing(why="its engine counts no tokens")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

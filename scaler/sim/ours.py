@@ -17,6 +17,7 @@ from scaler.core.model import (
     Role,
     Snapshot,
     Target,
+    Work,
 )
 from scaler.sim.view import PodView, ReplicaView, View
 
@@ -73,7 +74,16 @@ def observation_of(view: View, target: Target) -> Observation:
 def load_of(replica: ReplicaView) -> Load:
     """What the queries of the controller answer: means of a minute, but for what waits."""
     return Load(
-        at_s=replica.at_s, running=replica.mean_running, waiting=replica.waiting, kv_usage=replica.mean_kv_usage
+        at_s=replica.at_s,
+        running=replica.mean_running,
+        waiting=replica.waiting,
+        kv_usage=replica.mean_kv_usage,
+        work=Work(
+            prefill_tokens_per_s=replica.prompt_tokens_per_s,
+            decode_tokens_per_s=replica.generation_tokens_per_s,
+            finished_per_s=replica.finished_per_s,
+            inter_token_latency_s=replica.inter_token_latency_s,
+        ),
     )
 
 

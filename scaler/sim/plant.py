@@ -31,15 +31,16 @@ from scaler.sim.trace import Trace
 
 SLOTS: Final = 16
 MS: Final = TICKS_PER_S // 1000
-READINGS: Final = 8
+READINGS: Final = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """What a replica's engine would say of itself; counters count from when it was added.
 
-    ``busy_s`` is the sum of the durations of its ``steps``; ``ttft`` are the counts of its first tokens by bucket of
-    `state.BOUNDS_S`, not cumulated.
+    ``busy_s`` is the sum of the durations of its ``steps``, ``token_s`` the times between tokens added up over all
+    sequences (over the decoded tokens it is the mean inter-token latency). ``ttft`` are the counts of its first tokens
+    by bucket of `state.BOUNDS_S`, not cumulated.
     """
 
     running: int
@@ -50,6 +51,7 @@ class Reading:
     finished: int
     steps: int
     busy_s: float
+    token_s: float
     ttft: tuple[int, ...]
 
 
@@ -174,7 +176,7 @@ class Plant:
         """`readings` without their histograms, as the kernel writes them: a twentieth of the time.
 
         Running, waiting, KV tokens, then the counters: prompt tokens, generation tokens, finished, steps, busy time in
-        picoseconds.
+        picoseconds, the time between tokens in nanoseconds, first tokens.
         """
         seen = np.zeros((len(self._slots), READINGS), dtype=np.int64)
         kernel.look_at_all(self._world, self._now_ps, seen)
@@ -206,7 +208,7 @@ class Plant:
         return {fate: int(counts[fate]) for fate in Fate}
 
     def _reading(self, slot: int, row: list[int]) -> Reading:
-        running, waiting, kv_tokens, prompt, generation, finished, steps, busy_ps = row
+        running, waiting, kv_tokens, prompt, generation, finished, steps, busy_ps, token_ns, _ = row
         return Reading(
             running=running,
             waiting=waiting,
@@ -216,6 +218,7 @@ class Plant:
             finished=finished,
             steps=steps,
             busy_s=busy_ps / TICKS_PER_S,
+            token_s=token_ns / 1e9,
             ttft=tuple(self._replicas[slot]["ttft"].tolist()),
         )
 

@@ -18,7 +18,7 @@ from scaler.sim.latency import Engine
 from scaler.sim.loadtime import LoadTimes, drawn, word
 from scaler.sim.plant import Plant
 from scaler.sim.service import quantile
-from scaler.sim.state import NOBODY, TICKS_PER_S, Fate, Ints, Rows, seconds
+from scaler.sim.state import NOBODY, Fate, Ints, Rows, seconds
 from scaler.sim.view import Autoscaler, PodView, ReplicaView, View
 from scaler.sim.workload import PIECE_S, Workload
 
@@ -108,6 +108,8 @@ class _Sample(NamedTuple):
     finished: int
     steps: int
     busy_ps: int
+    token_ns: int
+    first_tokens: int
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -140,7 +142,7 @@ class _Pod:
         last = self.samples[-1]
         since = self._before()
         span_s = max(last.at_s - since.at_s, 1.0)
-        steps = last.steps - since.steps
+        decoded = last.generation_tokens - since.generation_tokens - (last.first_tokens - since.first_tokens)
         count = len(self.samples)
         _, running, waiting, kv_usage, *_ = zip(*self.samples, strict=True)
         return ReplicaView(
@@ -155,7 +157,7 @@ class _Pod:
             prompt_tokens_per_s=(last.prompt_tokens - since.prompt_tokens) / span_s,
             generation_tokens_per_s=(last.generation_tokens - since.generation_tokens) / span_s,
             finished_per_s=(last.finished - since.finished) / span_s,
-            iteration_s=(last.busy_ps - since.busy_ps) / steps / TICKS_PER_S if steps else None,
+            inter_token_latency_s=(last.token_ns - since.token_ns) / decoded / 1e9 if decoded else None,
         )
 
     def _before(self) -> _Sample:
@@ -166,7 +168,7 @@ class _Pod:
         if len(self.samples) > 1:
             return self.samples[0]
         born_at_s = self.samples[0].at_s if self.told.ready_at_s is None else self.told.ready_at_s
-        return _Sample(born_at_s, 0.0, 0.0, 0.0, 0, 0, 0, 0, 0)
+        return _Sample(born_at_s, 0.0, 0.0, 0.0, 0, 0, 0, 0, 0, 0, 0)
 
 
 class _Replay:

@@ -103,6 +103,7 @@ class Replica(Protocol):
     finished: int
     steps: int
     busy_ps: int
+    token_ns: int  # the durations of the steps by which each running sequence got a token, added up over sequences
     ttft: list[int]  # first tokens by bucket, not cumulated
     finish: list[int]  # finish step and request of each of the running, packed, falling
 

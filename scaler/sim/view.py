@@ -13,7 +13,7 @@ class ReplicaView:
     """One ready replica as of its last scrape, at ``at_s``.
 
     ``running``, ``waiting`` and ``kv_usage`` are that sample, the ``mean_`` ones the mean of the minute before it;
-    rates are of that minute. ``iteration_s`` is the mean time of an engine step, None without any.
+    rates are of that minute, as is the mean ``inter_token_latency_s``, None without a token after a first one.
     """
 
     name: str
@@ -27,7 +27,7 @@ class ReplicaView:
     prompt_tokens_per_s: float
     generation_tokens_per_s: float
     finished_per_s: float
-    iteration_s: float | None
+    inter_token_latency_s: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

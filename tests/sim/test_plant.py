@@ -307,6 +307,20 @@ def test_busy_time_and_steps_give_the_inter_token_latency() -> None:
     assert itl_s == pytest.approx(engine.step_s(1, 1200), rel=0.01)
 
 
+def test_the_time_between_tokens_counts_once_for_each_sequence() -> None:
+    engine = QWEN_32B_H100
+    plant = plant_of(trace_of([(0.0, 1000, 501), (0.0, 1000, 501), (0.0, 1000, 501)]), engine)
+    plant.advance(2.0)
+    before = plant.readings()[0]
+
+    plant.advance(4.0)
+
+    after = plant.readings()[0]
+    token_s, tokens = after.token_s - before.token_s, after.generation_tokens - before.generation_tokens
+    assert token_s / 2.0 == pytest.approx(3.0, rel=0.01)  # Little's law: three sequences all the time
+    assert token_s / tokens == pytest.approx(engine.step_s(3, 3600), rel=0.01)
+
+
 def test_the_shipped_hour_gives_the_same_bytes_on_every_machine() -> None:
     plant = plant_of(shipped(), LLAMA_8B_H100)
 
@@ -322,6 +336,6 @@ def test_counters_never_go_back() -> None:
     for tenth in range(200):
         plant.advance(tenth / 10 + 0.003)
         reading = plant.readings()[0]
-        seen.append((reading.steps, reading.busy_s, reading.prompt_tokens, reading.generation_tokens))
+        seen.append((reading.steps, reading.busy_s, reading.token_s, reading.prompt_tokens, reading.generation_tokens))
 
     assert all(before <= after for pair in pairwise(seen) for before, after in zip(*pair, strict=True))

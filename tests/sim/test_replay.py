@@ -181,7 +181,8 @@ def test_what_is_seen_is_what_was_served_within_its_noise() -> None:
     assert np.mean([sum(r.finished_per_s for r in view.replicas) for view in later]) == pytest.approx(20.0, rel=0.05)
     tokens = np.mean([sum(r.prompt_tokens_per_s for r in view.replicas) for view in later])
     assert tokens == pytest.approx(20.0 * HOUR.prompt_tokens.mean(), rel=0.05)
-    assert all(r.iteration_s is not None and 0.006 < r.iteration_s < 0.02 for view in later for r in view.replicas)
+    between_s = [replica.inter_token_latency_s for view in later for replica in view.replicas]
+    assert all(itl_s is not None and 0.006 < itl_s < 0.02 for itl_s in between_s)
     assert all(view.ttft_s is not None and view.ttft_s < 0.5 for view in later)
 
 

@@ -30,7 +30,7 @@ def replica(
         prompt_tokens_per_s=finished_per_s * lengths[0],
         generation_tokens_per_s=finished_per_s * lengths[1],
         finished_per_s=finished_per_s,
-        iteration_s=None,
+        inter_token_latency_s=None,
     )
 
 
