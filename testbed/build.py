@@ -55,7 +55,7 @@ def ensure_source(source: Source, report: Report = to_stderr) -> Path:
         return folder / source.name
     path = cache_root() / source_key(source) / source.name
     if not path.exists():
-        with only_builder(cache_root(), report):
+        with only_builder(path.parent, report):  # a lock of its own: builds take minutes
             fetch(source, path, find_go(cache_root(), report))
     return path
 

@@ -1,12 +1,9 @@
 """Targets that others write too, or that are not there: it is said who and why, and nobody is fought."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from testbed.objects import is_true
-from testbed.rest import Rest
 from testbed.tenant import Tenant
 from testbed.waiting import now_s, wait_for
 from tests.cluster.running import Start, World, add_servers
@@ -18,34 +15,18 @@ TWO = {"min": 2, "max": 2}
 
 BY_HAND_FOR_S = 40.0
 KEDA = "keda.sh/v1alpha1"
-CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-
-
-@pytest.fixture
-def keda(api: Rest) -> Iterator[None]:
-    """The kind ScaledObject, as far as it matters here; nobody acts on it."""
-    kind = {"kind": "ScaledObject", "plural": "scaledobjects", "singular": "scaledobject", "listKind": "ScaledObjects"}
-    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
-    version = {"name": "v1alpha1", "served": True, "storage": True, "schema": schema}
-    spec = {"group": "keda.sh", "scope": "Namespaced", "names": kind, "versions": [version]}
-    body = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "spec": spec}
-    path = f"{CRDS}/scaledobjects.keda.sh"
-    api.create(CRDS, body | {"metadata": {"name": "scaledobjects.keda.sh"}})
-    wait_for("the kind ScaledObject", lambda: is_true(api.get(path), "Established"))
-    yield
-    api.delete(path)
-    wait_for("its end", lambda: not api.exists(path))
 
 
 def add_autoscaler(tenant: Tenant, kind: str) -> str:
-    """An autoscaler that names the Deployment llama and has no metric to act on; its path."""
-    api_version, plural = {
-        "HorizontalPodAutoscaler": ("autoscaling/v2", "horizontalpodautoscalers"),
-        "ScaledObject": (KEDA, "scaledobjects"),
-    }[kind]
-    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "llama"}
-    spec: dict[str, Any] = {"scaleTargetRef": target, "minReplicas": 1, "maxReplicas": 9}
-    body = {"apiVersion": api_version, "kind": kind, "metadata": {"name": "another"}, "spec": spec}
+    """An autoscaler that names the Deployment llama, and on which nobody acts; its path."""
+    target: dict[str, Any] = {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "llama"}}
+    trigger = {"type": "external", "metadata": {"scalerAddress": "scaler:9443"}}
+    specs: dict[str, tuple[str, str, dict[str, Any]]] = {
+        "HorizontalPodAutoscaler": ("autoscaling/v2", "horizontalpodautoscalers", {"minReplicas": 1, "maxReplicas": 9}),
+        "ScaledObject": (KEDA, "scaledobjects", {"triggers": [trigger]}),
+    }
+    api_version, plural, spec = specs[kind]
+    body = {"apiVersion": api_version, "kind": kind, "metadata": {"name": "another"}, "spec": target | spec}
     tenant.api.create(tenant.path(api_version, plural), body)
     return tenant.path(api_version, plural, "another")
 
@@ -73,7 +54,7 @@ def test_who_scales_by_hand_all_the_time_is_named_and_answered_once_a_minute(
     assert controller.writes_of_scale() == 2
 
 
-@pytest.mark.usefixtures("keda")
+@pytest.mark.usefixtures("keda_definitions")
 @pytest.mark.parametrize("kind", ["HorizontalPodAutoscaler", "ScaledObject"])
 def test_another_autoscaler_is_named_while_it_is_there(tenant: Tenant, world: World, start: Start, kind: str) -> None:
     add_servers(tenant, 2, load_s=0)
