@@ -186,7 +186,7 @@ def _checks(settings: Settings, account: Accountant, elector: Elector, cluster: 
         return f"the lease was lost {overdue_s:.0f} s ago, and the work goes on" if overdue_s > OVERDUE_S else None
 
     def start() -> str | None:
-        return None if cluster.has_synced else "the cluster's objects were not listed yet"
+        return cluster.unlisted
 
     return Checks(loop=loop, lease=lease, start=start)
 

@@ -404,6 +404,6 @@ async def test_nothing_that_was_asked_for_was_forbidden(tenant: Tenant, controll
     await controller.fleet_when(lambda seen: len(seen.ready()) == 1)
     await controller.tell(CLOCK.now_s())
 
-    await eventually(controller.fleet, lambda _: controller.cluster.has_synced)
+    await eventually(controller.fleet, lambda _: controller.cluster.unlisted is None)
 
     assert not [asked for asked in controller.requests if asked[2] == "403"]

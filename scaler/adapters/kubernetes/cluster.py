@@ -1,8 +1,9 @@
 """The cluster as the loop needs it: look at the policies and their fleets, act on commands, tell of decisions."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final, NoReturn
 
 from structlog.typing import FilteringBoundLogger
@@ -11,7 +12,7 @@ from scaler.adapters.kubernetes.client import Client, Patch
 from scaler.adapters.kubernetes.deletion_cost import marks
 from scaler.adapters.kubernetes.discovery import Discovery, Resource
 from scaler.adapters.kubernetes.errors import RefusedError
-from scaler.adapters.kubernetes.fleet import fleet_of
+from scaler.adapters.kubernetes.fleet import Around, fleet_of
 from scaler.adapters.kubernetes.informer import Means
 from scaler.adapters.kubernetes.ownership import (
     Claimed,
@@ -27,10 +28,11 @@ from scaler.adapters.kubernetes.ownership import (
 from scaler.adapters.kubernetes.paths import path_to
 from scaler.adapters.kubernetes.pods import DELETION_COST, PodSeen
 from scaler.adapters.kubernetes.policies import Policies, PolicyObject
+from scaler.adapters.kubernetes.refusals import Refusal
 from scaler.adapters.kubernetes.reporting import Reporter
 from scaler.adapters.kubernetes.scale import FIELD_MANAGER, Scales
 from scaler.adapters.kubernetes.status import faulty_status, status_of
-from scaler.adapters.kubernetes.targets import TargetSeen
+from scaler.adapters.kubernetes.targets import DEPLOYMENT, TargetSeen
 from scaler.adapters.kubernetes.views import PATIENCE_S, Kind, Views
 from scaler.api.v1alpha1 import ScalingPolicy, TargetRef
 from scaler.core.model import (
@@ -90,6 +92,7 @@ class _Look:
 
     found: Mapping[tuple[str, TargetRef], Found | Missing]
     pods: Mapping[str, tuple[PodSeen, ...]]
+    refusals: Mapping[str, Refusal]
     foreign: Mapping[Place, tuple[Foreign, ...]]
     blind: str | None
     unknown_claims: str | None
@@ -117,9 +120,9 @@ class KubernetesCluster:
         await self.views.run()
 
     @property
-    def has_synced(self) -> bool:
-        """Whether all was listed once; before that a look says Missing of what it does not know."""
-        return self.views.has_synced
+    def unlisted(self) -> str | None:
+        """Which list is missing still, None when all were had once; until then a look says Missing of what it lacks."""
+        return self.views.unlisted
 
     # --- Looking -----------------------------------------------------------------------------------------------
 
@@ -138,9 +141,14 @@ class KubernetesCluster:
 
     async def _look(self, objects: Sequence[PolicyObject], at_s: float) -> _Look:
         found = await self._find_all(objects)
+        targets = [each.target for each in found.values() if isinstance(each, Found)]
+        uids = frozenset(target.uid for target in targets)
+        pods = self.views.pods_of(uids)
+        await self._look_further(targets, pods)
         return _Look(
             found=found,
-            pods=self.views.pods_of(frozenset(each.target.uid for each in found.values() if isinstance(each, Found))),
+            pods=pods,
+            refusals=self.views.refusals_of(uids),
             foreign=foreign_by_target(self.views.claims()),
             blind=self.views.blind(),
             unknown_claims=self.views.autoscalers.lost(self.views.means.clock.now_s(), PATIENCE_S),
@@ -152,6 +160,19 @@ class KubernetesCluster:
             await self.views.look_for_keda()
         except (TransientError, RefusedError) as error:
             self.log.info("keda_not_looked_for", why=str(error))
+
+    async def _look_further(self, targets: Iterable[TargetSeen], pods: Mapping[str, tuple[PodSeen, ...]]) -> None:
+        """Begin to watch what only some targets need."""
+        if any(target.kind != DEPLOYMENT for target in targets):
+            self.views.look_for_refusals()
+        held = [target.devices for target in targets if target.devices is not None]
+        held += [pod.devices for each in pods.values() for pod in each]
+        if not any(devices.claims for devices in held):
+            return
+        try:
+            await self.views.look_for_claims()
+        except (TransientError, RefusedError) as error:
+            self.log.info("claims_not_looked_for", why=str(error))
 
     async def _find_all(self, objects: Sequence[PolicyObject]) -> dict[tuple[str, TargetRef], Found | Missing]:
         found: dict[tuple[str, TargetRef], Found | Missing] = {}
@@ -214,7 +235,12 @@ class KubernetesCluster:
             return Missing(why=look.blind)
         seen = replace(found, pods=look.pods[found.target.uid])
         self._found[policy, key] = seen
-        return fleet_of(seen.target, seen.requested, seen.pods, self.views.class_of)
+        around = Around(
+            class_of=self.views.class_of,
+            gpus_of=partial(self.views.gpus, seen.namespace),
+            refusal=look.refusals.get(seen.target.uid),
+        )
+        return fleet_of(seen.target, seen.requested, seen.pods, around)
 
     def _claim(self, policy: str, namespace: str, ref: TargetRef, look: _Look) -> Claimed:
         found, elder = look.found[namespace, ref], look.elders.setdefault((namespace, ref), policy)
@@ -267,7 +293,7 @@ class KubernetesCluster:
         told = self._told[found.target.uid]
         if is_strange(told, found.target, found.requested):
             told = answered(told, self.views.means.clock.now_s())
-        if replicas < found.requested and found.resource.kind == "Deployment":
+        if replicas < found.requested and found.resource.kind == DEPLOYMENT:
             await self._mark(found, found.requested - replicas, loads)
         path = found.resource.path(found.namespace, found.target.name, "scale")
         try:

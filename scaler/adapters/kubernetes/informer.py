@@ -5,7 +5,7 @@ that doubles, and only a watch that held for a minute makes the next attempt qui
 every 10 to 30 minutes, because an event that is lost once would otherwise never be made up for (argo-rollouts#3316).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final, Generic, NoReturn, TypeVar
@@ -194,20 +194,19 @@ class Watched(Generic[T]):
 
 
 def watched(
-    means: Means, path_in: Callable[[str], str], namespaces: tuple[str, ...], project: Callable[[Json, T | None], T]
-) -> Watched[T]:
-    """Informers for one kind of object in ``namespaces`` (none: in all); ``path_in`` is its path in a namespace."""
-    store: Store[T] = Store()
-    informers = tuple(_informers(means, path_in, namespaces or ("",), project, store))
-    return Watched(name=path_in("").rsplit("/", 1)[-1], store=store, informers=informers)
-
-
-def _informers(
     means: Means,
     path_in: Callable[[str], str],
     namespaces: tuple[str, ...],
     project: Callable[[Json, T | None], T],
-    store: Store[T],
-) -> Iterator[Informer[T]]:
-    for namespace in namespaces:
-        yield Informer(path=path_in(namespace), namespace=namespace, store=store, project=project, means=means)
+    query: Mapping[str, str] = NO_QUERY,
+) -> Watched[T]:
+    """Informers for one kind of object in ``namespaces`` (none: in all); ``path_in`` is its path in a namespace.
+
+    ``query`` may narrow it further, by a field selector.
+    """
+    store: Store[T] = Store()
+    informers = tuple(
+        Informer(path=path_in(each), namespace=each, store=store, project=project, means=means, query=query)
+        for each in namespaces or ("",)
+    )
+    return Watched(name=path_in("").rsplit("/", 1)[-1], store=store, informers=informers)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from scaler.adapters.kubernetes.client import Json
-from scaler.adapters.kubernetes.gpus import gpus_of
+from scaler.adapters.kubernetes.gpus import Devices, devices_of
 from scaler.adapters.kubernetes.times import seconds
 from scaler.core.model import Replica
 
@@ -37,7 +37,7 @@ class PodSeen:
     owner: str | None
     node: str | None
     replica: Replica
-    gpus: int
+    devices: Devices
     has_ended: bool = False
     group: str | None = None
     worker: int = 0
@@ -55,7 +55,7 @@ def pod_seen(pod: Json, before: PodSeen | None) -> PodSeen:
         owner=controller_of(metadata),
         node=spec.get("nodeName"),
         replica=_replica(metadata, spec, status, known),
-        gpus=gpus_of(spec),
+        devices=devices_of(spec),
         has_ended=status.get("phase") in {"Succeeded", "Failed"},
         group=labels.get(GROUP_INDEX),
         worker=int(labels.get(WORKER_INDEX, 0)),

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from scaler.adapters.kubernetes.client import Json
-from scaler.adapters.kubernetes.gpus import gpus_of
+from scaler.adapters.kubernetes.gpus import Devices, devices_of
 from scaler.adapters.kubernetes.pods import controller_of
 from scaler.adapters.kubernetes.times import seconds
 
+DEPLOYMENT: Final = "Deployment"
 LEADER_WORKER_SET: Final = "LeaderWorkerSet"
-KNOWN_KINDS: Final = frozenset({"Deployment", "StatefulSet", LEADER_WORKER_SET})
+KNOWN_KINDS: Final = frozenset({DEPLOYMENT, "StatefulSet", LEADER_WORKER_SET})
 """The kinds whose count is spec.replicas, with one replica unless it says otherwise."""
 
 REPLICA_FAILURE: Final = "ReplicaFailure"
@@ -32,9 +33,9 @@ class Writer:
 class TargetSeen:
     """A scalable object. ``requested`` is None where only its /scale knows; ``group_size`` are pods of a replica.
 
-    ``gpus_per_replica`` is None where the object has no pod template that we know; ``generation`` counts the changes
-    of its spec, ``version`` those of all of it, and ``owner`` controls it. ``refusal`` is why pods of it could not be
-    created the last time. ``is_leaving`` says that it was deleted and only waits for its finalizers.
+    ``devices`` are those of one replica, None where the object has no pod template that we know; ``generation`` counts
+    the changes of its spec, ``version`` those of all of it, and ``owner`` controls it. ``refusal`` is why pods of it
+    could not be created the last time. ``is_leaving`` says that it was deleted and only waits for its finalizers.
     """
 
     uid: str
@@ -43,7 +44,7 @@ class TargetSeen:
     generation: int
     version: int
     requested: int | None
-    gpus_per_replica: int | None
+    devices: Devices | None
     group_size: int = 1
     writer: Writer | None = None
     owner: str | None = None
@@ -62,7 +63,7 @@ def target_seen(target: Json, kind: str) -> TargetSeen:
         generation=int(metadata.get("generation") or 0),
         version=version_of(metadata),
         requested=int(spec.get("replicas", 1)) if kind in KNOWN_KINDS else None,
-        gpus_per_replica=_group_gpus(spec, size) if kind == LEADER_WORKER_SET else _pod_gpus(spec.get("template")),
+        devices=_of_group(spec, size) if kind == LEADER_WORKER_SET else _of_pod(spec.get("template")),
         group_size=size if kind == LEADER_WORKER_SET else 1,
         writer=count_writer(metadata.get("managedFields") or ()),
         owner=controller_of(metadata),
@@ -72,7 +73,7 @@ def target_seen(target: Json, kind: str) -> TargetSeen:
 
 
 def _refusal(conditions: Iterable[Json]) -> str | None:
-    """Why pods could not be created, as Deployments tell it. They stop telling it with the first that could."""
+    """Why pods could not be created, as Deployments alone tell it. They stop telling it with the first that could."""
     told = (each for each in conditions if each.get("type") == REPLICA_FAILURE and each.get("status") == "True")
     return next((each.get("message") or each.get("reason") or "no reason given" for each in told), None)
 
@@ -82,17 +83,17 @@ def version_of(metadata: Json) -> int:
     return int(metadata.get("resourceVersion") or 0)
 
 
-def _pod_gpus(template: Any) -> int | None:
+def _of_pod(template: Any) -> Devices | None:
     spec = template.get("spec") if isinstance(template, dict) else None
-    return gpus_of(spec) if isinstance(spec, dict) else None
+    return devices_of(spec) if isinstance(spec, dict) else None
 
 
-def _group_gpus(spec: Json, size: int) -> int:
-    """The GPUs of one group: its leader's, which may have a template of its own, and its workers'."""
+def _of_group(spec: Json, size: int) -> Devices:
+    """What one group holds: its leader, which may have a template of its own, and its workers."""
     group = spec.get("leaderWorkerTemplate") or {}
-    worker = _pod_gpus(group.get("workerTemplate")) or 0
-    leader = _pod_gpus(group.get("leaderTemplate"))
-    return (worker if leader is None else leader) + (size - 1) * worker
+    worker = _of_pod(group.get("workerTemplate")) or Devices()
+    leader = _of_pod(group.get("leaderTemplate"))
+    return (worker if leader is None else leader) + worker.times(size - 1)
 
 
 def count_writer(fields: Iterable[Json]) -> Writer | None:

@@ -1,22 +1,28 @@
 """All that is watched: policies, pods, nodes, what stands between pods and targets, targets, and other autoscalers.
 
-Deployments and StatefulSets are watched from the start, any other kind from when a policy first names it.
+Deployments and StatefulSets are watched from the start, any other kind from when a policy first names it. Claims of
+devices, and the events that tell of pods that were not created, are watched from when a target first needs them; they
+only tell more of what is known, so nothing waits for them.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, NoReturn, TypeVar
 
-from scaler.adapters.kubernetes.client import Json
+from scaler.adapters.kubernetes.client import NO_QUERY, Json
 from scaler.adapters.kubernetes.discovery import Discovery, Resource
-from scaler.adapters.kubernetes.fleet import parents_of, pods_by_target
+from scaler.adapters.kubernetes.events import EVENTS
+from scaler.adapters.kubernetes.fleet import parents_of, pods_by_target, target_above
+from scaler.adapters.kubernetes.gpus import CLAIM, CLAIM_TEMPLATE, DRA, ClaimNamed, Devices, claimed_gpus
 from scaler.adapters.kubernetes.informer import Means, Watched, watched
 from scaler.adapters.kubernetes.ownership import Claim, hpa_claim, scaled_object_claim
 from scaler.adapters.kubernetes.paths import path_to
 from scaler.adapters.kubernetes.pods import PodSeen, node_class, pod_seen
 from scaler.adapters.kubernetes.policies import PolicyObject, policy_object
+from scaler.adapters.kubernetes.refusals import FAILED, Refusal, latest_refusals, refusal_told
 from scaler.adapters.kubernetes.targets import Link, TargetSeen, link, target_seen
 from scaler.api.v1alpha1 import API_VERSION
 from scaler.core.model import Missing
@@ -26,8 +32,8 @@ T = TypeVar("T")
 APPS: Final = "apps/v1"
 KEDA: Final = "keda.sh/v1alpha1"
 
-LOOK_FOR_KEDA_S: Final = 600.0
-"""Where KEDA is not installed, it is looked for again after so long."""
+LOOK_AGAIN_S: Final = 600.0
+"""Where KEDA is not installed, or claims of devices are not served, they are looked for again after so long."""
 
 PATIENCE_S: Final = 60.0
 """So long what was last seen counts while the API server cannot be followed; a restart of it takes less."""
@@ -55,8 +61,10 @@ class Views:
     autoscalers: Watched[Claim] = field(init=False)
     scaled_objects: Watched[Claim] | None = field(init=False, default=None)
     kinds: dict[tuple[str, str], Kind] = field(init=False, default_factory=dict)
+    claimed: dict[str, Watched[int]] = field(init=False, default_factory=dict)
+    refusals: Watched[Refusal] | None = field(init=False, default=None)
     _waiting: asyncio.Queue[Watched[Any]] = field(init=False, default_factory=asyncio.Queue)
-    _keda_asked_at_s: float = field(init=False, default=float("-inf"))
+    _asked_at_s: dict[str, float] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.policies = self._follow(API_VERSION, "scalingpolicies", policy_object)
@@ -75,11 +83,6 @@ class Views:
                 for informer in view.informers:
                     group.create_task(informer.run(), name=f"follow {informer.path}")
 
-    @property
-    def has_synced(self) -> bool:
-        """Whether all that is watched was listed once."""
-        return all(view.has_synced for view in self._all())
-
     async def kind(self, api_version: str, kind: str) -> Kind | Missing:
         """The objects of a kind of target, watched from now on. Raises TransientError and RefusedError."""
         known = self.kinds.get((api_version, kind))
@@ -94,13 +97,30 @@ class Views:
 
     async def look_for_keda(self) -> None:
         """Watch ScaledObjects where there are such things. Raises TransientError and RefusedError."""
-        now_s = self.means.clock.now_s()
-        if self.scaled_objects is not None or now_s - self._keda_asked_at_s < LOOK_FOR_KEDA_S:
-            return
-        found = await self.discovery.resource(KEDA, "ScaledObject")
-        self._keda_asked_at_s = now_s
-        if isinstance(found, Resource):
+        found = None if self.scaled_objects is not None else await self._looked_for(KEDA, "ScaledObject")
+        if found is not None:
             self.scaled_objects = self._follow(KEDA, found.plural, scaled_object_claim)
+
+    async def look_for_claims(self) -> None:
+        """Watch claims of devices, and their templates, where they are served. Raises as above."""
+        for kind in (CLAIM, CLAIM_TEMPLATE):
+            found = None if kind in self.claimed else await self._looked_for(DRA, kind)
+            if found is not None:
+                self.claimed[kind] = self._follow(DRA, found.plural, claimed_gpus)
+
+    async def _looked_for(self, api_version: str, kind: str) -> Resource | None:
+        """A kind that may not be there; it is asked for once in a while."""
+        now_s = self.means.clock.now_s()
+        if now_s - self._asked_at_s.get(kind, float("-inf")) < LOOK_AGAIN_S:
+            return None
+        found = await self.discovery.resource(api_version, kind)
+        self._asked_at_s[kind] = now_s
+        return found if isinstance(found, Resource) else None
+
+    def look_for_refusals(self) -> None:
+        """Watch the events that tell of pods that were not created."""
+        if self.refusals is None:
+            self.refusals = self._follow(EVENTS, "events", refusal_told, query=FAILED)
 
     def claims(self) -> list[Claim]:
         """What other autoscalers scale."""
@@ -116,6 +136,28 @@ class Views:
         pods = list(self.pods.store.values())
         found = pods_by_target(pods, parents_of(self._links(), pods), targets)
         return {uid: tuple(mine) for uid, mine in found.items()}
+
+    def gpus(self, namespace: str, devices: Devices) -> int:
+        """The GPUs that ``devices`` are, of pods in ``namespace``."""
+        return devices.counted(lambda claim: self._claimed(namespace, claim))
+
+    def _claimed(self, namespace: str, claim: ClaimNamed) -> int | None:
+        view = self.claimed.get(claim.kind)
+        return None if view is None else view.store.get(namespace, claim.name)
+
+    def refusals_of(self, targets: frozenset[str]) -> Mapping[str, Refusal]:
+        """The last pod of each of ``targets`` (uids) that could not be created, where an event tells of one."""
+        told = [] if self.refusals is None else list(self.refusals.store.values())
+        if not told:
+            return {}
+        parents = parents_of(self._links(), ())
+        return latest_refusals(told, lambda uid: uid if uid in targets else target_above(uid, parents, targets))
+
+    @property
+    def unlisted(self) -> str | None:
+        """Which list has not been had yet, and why not; None when all have."""
+        now_s = self.means.clock.now_s()
+        return next((view.lost(now_s, math.inf) for view in self._all() if not view.has_synced), None)
 
     def blind(self) -> str | None:
         """Why no fleet can be told now, None where all can."""
@@ -151,9 +193,10 @@ class Views:
         project: Callable[[Json, T | None], T],
         *,
         is_in_namespaces: bool = True,
+        query: Mapping[str, str] = NO_QUERY,
     ) -> Watched[T]:
         path_in = partial(path_to, api_version, plural)
-        view = watched(self.means, path_in, self.namespaces if is_in_namespaces else (), project)
+        view = watched(self.means, path_in, self.namespaces if is_in_namespaces else (), project, query)
         self._waiting.put_nowait(view)
         return view
 

@@ -14,10 +14,11 @@ from numpy.random import default_rng
 from scaler.adapters.clock import SteadyClock
 from scaler.adapters.kubernetes.cluster import KubernetesCluster, Model, Sight, cluster_of
 from scaler.adapters.kubernetes.events import Events
+from scaler.adapters.kubernetes.gpus import devices_of
 from scaler.adapters.kubernetes.informer import Means
 from scaler.adapters.kubernetes.reporting import Reporter
 from scaler.core.decide import decide
-from scaler.core.model import Fleet, Memory, Missing, SetReplicas, SetWeights, Snapshot, TargetKey
+from scaler.core.model import Fleet, Memory, Missing, Refused, SetReplicas, SetWeights, Snapshot, TargetKey
 from scaler.runtime.ports import Record, TransientError
 from tests.adapters.kubernetes import recorded
 from tests.adapters.kubernetes.conftest import Caller, LeapingClock, running, until
@@ -60,7 +61,7 @@ async def cluster(caller: Caller, means: Means) -> AsyncIterator[KubernetesClust
 
 
 async def sight(cluster: KubernetesCluster) -> Sight:
-    await until(lambda: cluster.has_synced, "all lists")
+    await until(lambda: cluster.unlisted is None, "all lists")
     return await cluster.look(AT_S)
 
 
@@ -86,11 +87,70 @@ async def test_a_policys_fleet_is_seen(api: FakeApi, cluster: KubernetesCluster)
     assert [replica.name for replica in found.starting()] == ["b"]
 
 
+async def test_the_devices_of_a_claim_are_counted_from_its_template(api: FakeApi, cluster: KubernetesCluster) -> None:
+    claims = [{"name": "gpus", "resourceClaimTemplateName": "four-gpus"}]
+    spec: Json = {"containers": [{}], "resourceClaims": claims}
+    claiming = recorded.merged(recorded.deployment(), {"spec": {"template": {"spec": spec}}})
+    await fill(api, recorded.ready("a"), deployment=claiming)
+    api.objects["/apis/resource.k8s.io/v1"] = {
+        "resources": [
+            {"name": "resourceclaims", "kind": "ResourceClaim"},
+            {"name": "resourceclaimtemplates", "kind": "ResourceClaimTemplate"},
+        ]
+    }
+    before = fleet(await model(cluster))
+    assert isinstance(before, Fleet)
+
+    asked = {"name": "gpu", "exactly": {"deviceClassName": "gpu.nvidia.com", "count": 4}}
+    template: Json = {"spec": {"spec": {"devices": {"requests": [asked]}}}}
+    await api.put("resourceclaimtemplates", owned("four-gpus", "uid-t", apiVersion="resource.k8s.io/v1", **template))
+    await until(lambda: cluster.views.gpus("models", devices_of(spec)) == 4, "the template")
+
+    after = fleet(await model(cluster))
+    assert isinstance(after, Fleet)
+    assert (before.gpus_per_replica, after.gpus_per_replica) == (1, 4)
+
+
+async def test_an_event_says_why_pods_of_a_stateful_set_were_not_created(
+    api: FakeApi, cluster: KubernetesCluster
+) -> None:
+    ref = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "llama-v1"}
+    target = {"versions": [{"name": "v1", "targets": [{"role": "Serve", "targetRef": ref}]}]}
+    await api.put("scalingpolicies", policy(spec=target))
+    await api.put("statefulsets", recorded.deployment(replicas=2))
+    assert fleet(await model(cluster)) == Fleet(requested=2, replicas=(), gpus_per_replica=2)
+
+    said: Json = {"regarding": {"uid": "uid-llama-v1"}, "reason": "FailedCreate", "note": "exceeded quota"}
+    await api.put("events", owned("llama-v1.1", "uid-e", apiVersion="events.k8s.io/v1", **said))
+    await until(lambda: cluster.views.refusals_of(frozenset({"uid-llama-v1"})), "the event")
+
+    seen = fleet(await model(cluster))
+    assert isinstance(seen, Fleet)
+    assert seen.refused == Refused(replicas=2, why="exceeded quota")
+    assert {"fieldSelector": "reason=FailedCreate", "limit": "500"} in [
+        query for _, path, query in api.requests if path.endswith("/events")
+    ]
+
+
 async def test_before_the_policies_are_listed_nothing_is_told(api: FakeApi, cluster: KubernetesCluster) -> None:
     api.always = lambda _: failure(503, "starting")
 
     with pytest.raises(TransientError, match="not listed yet"):
         await cluster.look(AT_S)
+
+
+async def test_a_list_that_is_still_missing_is_named_with_the_reason(api: FakeApi, cluster: KubernetesCluster) -> None:
+    def refused(request: web.Request) -> web.Response | None:
+        return failure(403, "nodes is forbidden") if request.path.endswith("/nodes") else None
+
+    api.always = refused
+    (informer,) = cluster.views.nodes.informers
+
+    await until(lambda: "forbidden" in informer.lost_why, "an answer")
+    await until(lambda: cluster.views.pods.has_synced and cluster.views.policies.has_synced, "the other lists")
+    await until(lambda: "nodes" in str(cluster.unlisted), "the one list alone")
+
+    assert cluster.unlisted == "the nodes were not listed yet: 403: nodes is forbidden"
 
 
 async def test_without_the_right_to_list_policies_the_refusal_is_told(api: FakeApi, cluster: KubernetesCluster) -> None:

@@ -1,13 +1,14 @@
 """From pods, owners and nodes as a cluster stores them to the core's Fleet."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
-from scaler.adapters.kubernetes.fleet import fleet_of, parents_of, pods_by_target
-from scaler.adapters.kubernetes.gpus import gpus_of
+from scaler.adapters.kubernetes.fleet import Around, fleet_of, parents_of, pods_by_target
+from scaler.adapters.kubernetes.gpus import ClaimNamed, Devices, claimed_gpus, devices_of
 from scaler.adapters.kubernetes.pods import PodSeen, node_class, pod_seen
+from scaler.adapters.kubernetes.refusals import Refusal, latest_refusals, refusal_told
 from scaler.adapters.kubernetes.targets import Link, TargetSeen, Writer, count_writer, link, target_seen
 from scaler.core.loading import sample_of
 from scaler.core.model import Fleet, Phase, Refused, Replica, TargetKey
@@ -21,10 +22,18 @@ def seen(pod: Json, before: PodSeen | None = None) -> Replica:
     return pod_seen(pod, before).replica
 
 
-def fleet(target: TargetSeen, pods: Sequence[PodSeen], links: Sequence[Link] = LINKS) -> Fleet:
+def fleet(
+    target: TargetSeen, pods: Sequence[PodSeen], links: Sequence[Link] = LINKS, refusal: Refusal | None = None
+) -> Fleet:
     uid = target.uid
     mine = pods_by_target(pods, parents_of(links, pods), frozenset({uid}))[uid]
-    return fleet_of(target, target.requested or 0, mine, {"gpu-1": "H100"}.get)
+    return fleet_of(target, target.requested or 0, mine, around(refusal))
+
+
+def around(refusal: Refusal | None = None) -> Around:
+    return Around(
+        class_of={"gpu-1": "H100"}.get, gpus_of=lambda devices: devices.counted(lambda _: None), refusal=refusal
+    )
 
 
 @pytest.mark.parametrize(
@@ -220,12 +229,56 @@ def test_a_group_that_loses_a_worker_is_lost() -> None:
             },
             2,
         ),
-        ({"containers": [{}], "resourceClaims": [{"name": "gpu", "resourceClaimTemplateName": "one-h100"}]}, 1),
         ({}, 0),
     ],
 )
 def test_gpus_are_counted_as_the_scheduler_does(spec: dict[str, Any], gpus: int) -> None:
-    assert gpus_of(spec) == gpus
+    assert devices_of(spec) == Devices(gpus=gpus)
+
+
+FOUR: Json = {"deviceClassName": "gpu.nvidia.com", "allocationMode": "ExactCount", "count": 4}
+ONE: Json = {"deviceClassName": "gpu.nvidia.com"}
+NIC: Json = {"deviceClassName": "dranet", "count": 2}
+
+
+def test_what_a_claim_asks_for_is_in_another_object_and_counts_as_often_as_it_is_named() -> None:
+    claims = [
+        {"name": "gpus", "resourceClaimTemplateName": "four"},
+        {"name": "shared", "resourceClaimName": "one"},
+        {"name": "unknown", "resourceClaimTemplateName": "later"},
+    ]
+    held = devices_of({"containers": [{"resources": {"limits": {"nvidia.com/gpu": "2"}}}], "resourceClaims": claims})
+    asked = {
+        ClaimNamed(kind="ResourceClaimTemplate", name="four"): claimed_gpus(claim([FOUR], is_template=True), None),
+        ClaimNamed(kind="ResourceClaim", name="one"): claimed_gpus(claim([ONE]), None),
+    }
+
+    assert held.counted(asked.get) == 2 + 4 + 1 + 1
+    assert (held + held.times(2)).counted(asked.get) == 3 * 8
+
+
+def claim(exactly: list[Json], *, is_template: bool = False, **difference: Any) -> Json:
+    """A claim with a request for each of ``exactly``, or a template of such claims."""
+    requests = [{"name": f"r{place}", "exactly": each} for place, each in enumerate(exactly)]
+    spec: Json = {"devices": {"requests": requests}} | difference
+    return {"metadata": {"name": "a"}, "spec": {"spec": spec} if is_template else spec}
+
+
+@pytest.mark.parametrize(
+    ("asked", "gpus"),
+    [
+        (claim([FOUR, ONE]), 5),
+        (claim([FOUR, NIC]), 4),
+        (claim([{**FOUR, "adminAccess": True}]), 0),
+        (claim([{**ONE, "allocationMode": "All"}]), 1),
+        (claim([{"deviceClassName": "mig.nvidia.com"}]), 0),
+        (claim([], devices={"requests": [{"name": "any", "firstAvailable": [ONE, FOUR, NIC]}]}), 4),
+        (claim([]), 0),
+        ({"metadata": {"name": "a"}}, 0),
+    ],
+)
+def test_a_claims_gpus_are_the_devices_of_gpu_classes(asked: Json, gpus: int) -> None:
+    assert claimed_gpus(asked, None) == gpus
 
 
 def test_the_class_of_a_node_is_its_gpu_or_else_its_instance_type() -> None:
@@ -258,7 +311,7 @@ def test_the_count_of_an_unknown_kind_is_left_to_its_scale() -> None:
     seen_graph = target_seen(owned("graph", "uid-graph", spec={"replicas": 3}), "InferenceGraph")
 
     assert seen_graph.requested is None
-    assert seen_graph.gpus_per_replica is None
+    assert seen_graph.devices is None
 
 
 def test_a_link_is_whom_a_replica_set_belongs_to() -> None:
@@ -266,8 +319,8 @@ def test_a_link_is_whom_a_replica_set_belongs_to() -> None:
 
 
 def failing(replicas: int, status: str = "True") -> TargetSeen:
-    told = {**recorded.condition("ReplicaFailure", status, recorded.READY, "FailedCreate"), "message": "over quota"}
-    return target_seen(recorded.deployment(replicas=replicas, status={"conditions": [told]}), "Deployment")
+    said = {**recorded.condition("ReplicaFailure", status, recorded.READY, "FailedCreate"), "message": "over quota"}
+    return target_seen(recorded.deployment(replicas=replicas, status={"conditions": [said]}), "Deployment")
 
 
 def test_pods_that_were_not_created_are_counted_with_the_reason() -> None:
@@ -279,3 +332,44 @@ def test_pods_that_were_not_created_are_counted_with_the_reason() -> None:
 @pytest.mark.parametrize("target", [failing(1), failing(5, "False")])
 def test_nothing_is_refused_where_all_are_there_or_nobody_says_so(target: TargetSeen) -> None:
     assert fleet(target, [pod_seen(recorded.ready("a"), None)]).refused is None
+
+
+AFTER: Final = "2026-03-02T09:00:01Z"
+
+
+def told(owner: str = "uid-llama-v1", why: str = "over quota", **times: Any) -> Refusal:
+    """What an event says of a pod of ``owner`` that could not be created."""
+    event = {"metadata": {"creationTimestamp": AFTER}, "reason": "FailedCreate", "regarding": {"uid": owner}}
+    return refusal_told({**event, "note": why, **times}, None)
+
+
+def test_a_refusal_that_an_event_tells_of_stands_until_a_pod_was_created_since() -> None:
+    target = target_seen(recorded.deployment(replicas=3), "StatefulSet")
+    pods = [pod_seen(recorded.ready("a"), None)]  # created a second before
+    later = pod_seen(recorded.loading("b", metadata={"creationTimestamp": "2026-03-02T09:00:02Z"}), None)
+
+    assert fleet(target, pods, refusal=told()).refused == Refused(replicas=2, why="over quota")
+    assert fleet(target, [], refusal=told()).refused == Refused(replicas=3, why="over quota")
+    assert fleet(target, [*pods, later], refusal=told()).refused is None
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        {"series": {"count": 3, "lastObservedTime": "2026-03-02T09:10:00.000000Z"}, "eventTime": AFTER},
+        {"deprecatedLastTimestamp": "2026-03-02T09:10:00Z", "deprecatedFirstTimestamp": AFTER, "eventTime": None},
+        {"eventTime": "2026-03-02T09:10:00.000000Z"},
+        {"metadata": {"creationTimestamp": "2026-03-02T09:10:00Z"}, "eventTime": None},
+    ],
+)
+def test_an_event_is_as_old_as_its_last_repetition(times: Json) -> None:
+    assert told(**times).at_s == CREATED_S + 600
+
+
+def test_the_last_refusal_counts_for_the_target_that_the_owner_belongs_to() -> None:
+    first, last = told("uid-rs", "the first"), told("uid-rs", "the last", eventTime="2026-03-02T09:10:00Z")
+    strange = told("uid-someone")
+
+    latest = latest_refusals([last, strange, first], {"uid-rs": "uid-llama-v1"}.get)
+
+    assert latest == {"uid-llama-v1": last}
