@@ -84,6 +84,19 @@ class Settings(BaseSettings):
     listen_address: str = Field("0.0.0.0", description="Address of /metrics, /healthz, /readyz, /debug/plans.")  # noqa: S104 - a probe comes from the node, not from this host
     listen_on: int = Field(8081, ge=0, le=65535, description="Port of the same; 0 takes a free one.")
 
+    keda_listen_on: int | None = Field(
+        None, ge=0, le=65535, description="Port of KEDA's questions; 0 takes a free one, none answers nobody."
+    )
+    keda_listen_address: str = Field("0.0.0.0", description="Address of the same.")  # noqa: S104 - KEDA asks from another pod
+    keda_certificate_file: Path | None = Field(None, description="Our certificate to KEDA; without one, plaintext.")
+    keda_key_file: Path | None = Field(None, description="The key of it; both are read anew when they change.")
+    keda_client_ca_file: Path | None = Field(
+        None, description="Authorities that sign KEDA's certificate; with it nobody else is answered."
+    )
+    keda_connection_seconds: float = Field(
+        300, ge=1, le=86_400, description="Age at which a connection ends, so that KEDA finds new replicas of us."
+    )
+
     journal: Path = Field(Path("/var/lib/forebay/decisions.jsonl"), description="The journal's file.")
     journal_most_mib: int = Field(64, ge=1, le=10_000, description="Size at which the journal is rotated.")
     journal_kept: int = Field(8, ge=1, le=1000, description="Rotated files that stay.")
@@ -161,6 +174,7 @@ def _beyond_one_setting(settings: Settings) -> list[str]:
     pairs = (
         ("prometheus_username", "prometheus_password_file"),
         ("prometheus_client_certificate_file", "prometheus_client_key_file"),
+        ("keda_certificate_file", "keda_key_file"),
     )
     for one, other in pairs:
         if (getattr(settings, one) is None) != (getattr(settings, other) is None):
@@ -168,4 +182,17 @@ def _beyond_one_setting(settings: Settings) -> list[str]:
             faults.append(f"--{missing.replace('_', '-')}: is required with --{given.replace('_', '-')}")
     if settings.prometheus_bearer_token_file is not None and settings.prometheus_username is not None:
         faults.append("--prometheus-bearer-token-file: must be left out with --prometheus-username")
+    return [*faults, *_keda_faults(settings)]
+
+
+def _keda_faults(settings: Settings) -> list[str]:
+    faults = []
+    if settings.keda_client_ca_file is not None and settings.keda_certificate_file is None:
+        faults.append(
+            "--keda-client-ca-file: is of no use without --keda-certificate-file, since the line is plaintext"
+        )
+    if settings.keda_listen_on is None and settings.keda_certificate_file is not None:
+        faults.append("--keda-listen-on: is required with --keda-certificate-file")
+    if settings.keda_listen_on == settings.listen_on != 0:
+        faults.append(f"--keda-listen-on = {settings.keda_listen_on}: must differ from --listen-on")
     return faults

@@ -25,6 +25,7 @@ from scaler.runtime.board import Board
 from scaler.runtime.ports import Record
 
 TICK_BUCKETS_S: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+ANSWER_BUCKETS_S: Final = (0.00001, 0.000025, 0.0001, 0.00025, 0.001, 0.0025, 0.01, 0.1, 1.0)
 DONE: Final = "done"
 """The outcome of a tick that was carried out."""
 
@@ -66,6 +67,16 @@ class Telemetry:
         self._queries = Counter(
             "forebay_prometheus_queries", "Queries to Prometheus, by how they ended.", ["outcome"], registry=registry
         )
+        self._answers = Counter(
+            "forebay_keda_answers", "Answers to KEDA, by call and status code.", ["rpc", "code"], registry=registry
+        )
+        self._answer_s = Histogram(
+            "forebay_keda_answer_seconds",
+            "How long an answer to KEDA took, from the parsed question on.",
+            ["rpc"],
+            buckets=ANSWER_BUCKETS_S,
+            registry=registry,
+        )
         self._is_leader = Gauge("forebay_is_leader", "1 where this process acts.", registry=registry)
         self._of_policies = _OfPolicies(board)
         registry.register(self._of_policies)
@@ -92,6 +103,11 @@ class Telemetry:
     def queried(self, outcome: str) -> None:
         """A query to Prometheus has ended."""
         self._queries.labels(outcome).inc()
+
+    def answered(self, rpc: str, code: str, took_s: float) -> None:
+        """A question of KEDA was answered; ``code`` is a gRPC status code's name."""
+        self._answers.labels(rpc, code).inc()
+        self._answer_s.labels(rpc).observe(took_s)
 
     def lacked(self, lacking: Mapping[str, Mapping[str, int]]) -> None:
         """How many signals were missing in this tick, by policy and reason; what is not named is not missing."""

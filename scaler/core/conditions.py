@@ -1,10 +1,15 @@
 """The conditions of a policy's status: what a person on call should know without reading a trail."""
 
 from collections.abc import Mapping
+from typing import Final
 
+from scaler.core.demand import NOBODY_READ, NOBODY_READY
 from scaler.core.limits import stuck_replicas
 from scaler.core.model import Condition, Fleet, Missing, Observation, Policy, Ruling, TargetKey
 from scaler.core.release import Shift, Stage
+
+NOBODY_IS_READY: Final = "NobodyReady"
+"""The reason of SignalsHealthy where no replica can give a signal yet, as while the first ones load."""
 
 
 def conditions_of(
@@ -20,7 +25,8 @@ def _signals_healthy(policy: Policy, observation: Observation, needs: Mapping[st
     for role, need in needs.items():
         if isinstance(need, Missing):
             message = f"{role}: {need.why}; what is there is kept"
-            return Condition(type="SignalsHealthy", status=False, reason="DemandUnknown", message=message)
+            reason = NOBODY_IS_READY if need.why in {NOBODY_READ, NOBODY_READY} else "DemandUnknown"
+            return Condition(type="SignalsHealthy", status=False, reason=reason, message=message)
     if isinstance(observation.weights, Missing) and len(policy.versions) > 1:
         message = f"the route's weights are not known: {observation.weights.why}; what is there is kept"
         return Condition(type="SignalsHealthy", status=False, reason="RouteUnknown", message=message)

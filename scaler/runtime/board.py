@@ -1,9 +1,15 @@
-"""The latest decision on every policy, for whoever shows it or answers from it. It decides nothing."""
+"""What was decided on every policy, for whoever shows it or answers from it. It decides nothing.
 
-from collections.abc import Iterable, Iterator
+The board is the loop's: the whole last decision, in the process that leads. Standings are what the policies' statuses
+say of it, and the same in every process that reads them.
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from scaler.core.model import Plan
+from scaler.core.model import Actuation, Missing, Plan, TargetKey
 from scaler.runtime.ports import Record
 
 
@@ -30,3 +36,60 @@ class Board:
     def plans(self) -> Iterator[Plan]:
         """The last plan of every policy, by name."""
         return (self._latest[name].plan for name in sorted(self._latest))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lacking:
+    """Since when a policy's signals have been missing, on the clock of whoever decides, and why."""
+
+    since_s: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What one policy's spec and status say of its replica counts.
+
+    ``desired`` names every target of the spec, with None for one that was not decided on yet. ``stale_after_s`` is how
+    long signals may be missing before the counts no longer count as known.
+    """
+
+    actuation: Actuation
+    desired: Mapping[TargetKey, int | None]
+    stale_after_s: float
+    lacking: Lacking | None = None
+
+
+@dataclass(slots=True)
+class Standings:
+    """The standing of each policy, Missing of one whose spec is not sound; readers are of the writer's thread."""
+
+    _by_name: dict[str, Standing | Missing] = field(default_factory=dict)
+    _bells: dict[str, set[asyncio.Event]] = field(default_factory=dict)
+
+    def put(self, name: str, standing: Standing | Missing | None) -> None:
+        """This is how policy ``name`` stands, from now on; None: there is no such policy."""
+        if standing == self._by_name.get(name):
+            return
+        if standing is None:
+            del self._by_name[name]
+        else:
+            self._by_name[name] = standing
+        for bell in self._bells.get(name, ()):
+            bell.set()
+
+    def get(self, name: str) -> Standing | Missing | None:
+        """How policy ``name`` stands, None where there is no such policy."""
+        return self._by_name.get(name)
+
+    @contextmanager
+    def listening(self, name: str) -> Iterator[asyncio.Event]:
+        """An event that is set, for the length of a ``with``, whenever policy ``name`` stands otherwise."""
+        bell = asyncio.Event()
+        self._bells.setdefault(name, set()).add(bell)
+        try:
+            yield bell
+        finally:
+            self._bells[name].discard(bell)
+            if not self._bells[name]:
+                del self._bells[name]

@@ -30,6 +30,7 @@ from scaler.adapters.telemetry import Beat, Checks, Telemetry, log_as_json, page
 from scaler.runtime.board import Board
 from scaler.runtime.loop import Loop
 from scaler.settings import Settings, SettingsFaults, settings_from
+from scaler.wiring.answering import answering
 from scaler.wiring.errors import UserError
 from scaler.wiring.world import Accountant, Herald, World
 
@@ -116,6 +117,9 @@ async def _controller(settings: Settings, servers: Sequence[Server], log: Filter
         checks = _checks(settings, account, elector, cluster)
         runner = await _serving(settings, registry, board, checks)
         stack.push_async_callback(runner.cleanup)
+        listening = await answering(settings, cluster, elector, telemetry, log)
+        if listening is not None:
+            stack.push_async_callback(listening.close)
         await _lead(elector, cluster, loop, account)
 
 

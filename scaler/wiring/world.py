@@ -106,10 +106,10 @@ class Herald:
     beat: Callable[[float], None]
 
     async def decided(self, records: Sequence[Record], at_s: float) -> None:
-        """Write what is news."""
-        self.beat(at_s)
+        """Write what is news, and then that it is fresh: whoever reads both must not take the old for the new."""
         await self.cluster.tell(records, at_s)
         await self.cluster.tell_faults(self.world.sight.faulty, at_s)
+        self.beat(at_s)
 
     def ticked(self, at_s: float, took_s: float, outcome: Outcome) -> None:
         """A tick without decisions is news to nobody: the heartbeat stays where it is."""

@@ -19,6 +19,7 @@ from scaler.adapters.kubernetes.client import Client, Json
 from scaler.adapters.kubernetes.errors import ConflictError, NotFoundError, RefusedError
 from scaler.adapters.kubernetes.paths import path_to
 from scaler.adapters.kubernetes.times import seconds, written_micro
+from scaler.core.model import Missing
 from scaler.runtime.ports import Clock, TransientError
 
 LEASES: Final = "coordination.k8s.io/v1"
@@ -69,6 +70,14 @@ class Post:
         return path_to(LEASES, "leases", self.namespace, self.name)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """The heartbeat as this process read it: ``of_s`` is the leader's time, ``at_s`` ours, on the steady clock."""
+
+    of_s: float
+    at_s: float
+
+
 @dataclass(slots=True, kw_only=True)
 class Elector:
     """Does work while it leads. Its client needs a budget of its own: no rush of other requests may cost the lease."""
@@ -85,6 +94,7 @@ class Elector:
     _lease: Json | None = None
     _observed: tuple[Any, ...] | None = None
     _observed_at_s: float = NEVER
+    _heard: Heard | None = None
     _is_working: bool = False
 
     def may_write(self) -> bool:
@@ -98,6 +108,19 @@ class Elector:
     def beat(self, at_s: float) -> None:
         """Have the next renewals tell that all plans are fresh as of ``at_s``."""
         self._heartbeat = written_micro(at_s)
+
+    def fresh_as_of(self, within_s: float) -> float | Missing:
+        """As of when all plans are fresh, on the leader's clock; Missing where that was longer than ``within_s`` ago.
+
+        Every candidate can tell, by the Lease that it reads or writes. Only steady time is counted, but for the first
+        heartbeat that a process reads: nobody saw when that was made.
+        """
+        if self._heard is None:
+            return Missing(why="no heartbeat of a leader was read yet")
+        age_s = self.steady.now_s() - self._heard.at_s
+        if age_s > within_s:
+            return Missing(why=f"the last heartbeat of a leader was {age_s:.0f} s ago, the limit is {within_s:.0f} s")
+        return self._heard.of_s
 
     async def lead(self, work: Callable[[], Awaitable[None]]) -> None:
         """Wait for the lease, then do ``work`` until it ends, is cancelled, or the lease is lost (LostLeaseError).
@@ -158,10 +181,18 @@ class Elector:
         return True
 
     def _observe(self, lease: Json) -> None:
+        self._hear(lease)
         spec = lease.get("spec") or {}
         seen = tuple(spec.get(key) for key in ("holderIdentity", "renewTime", "leaseTransitions"))
         if seen != self._observed:
             self._observed, self._observed_at_s = seen, self.steady.now_s()
+
+    def _hear(self, lease: Json) -> None:
+        of_s = heartbeat_of(lease)
+        if of_s is None or (self._heard is not None and self._heard.of_s == of_s):
+            return
+        age_s = max(0.0, self.wall.now_s() - of_s) if self._heard is None else 0.0
+        self._heard = Heard(of_s=of_s, at_s=self.steady.now_s() - age_s)
 
     def _is_free(self, spec: Mapping[str, Any]) -> bool:
         """Whether nobody holds it, or whoever does has not renewed it for as long as it lasts, as far as we saw."""
@@ -209,6 +240,7 @@ class Elector:
 
     def _hold(self, lease: Json, sent_s: float) -> None:
         self._lease = lease
+        self._hear(lease)
         self._valid_until_s = sent_s + self.terms.renew_within_s
 
     def _renewed(self, lease: Json) -> Json:
@@ -253,5 +285,8 @@ async def _end(task: asyncio.Future[None], within_s: float) -> bool:
 
 
 def heartbeat_of(lease: Json) -> float | None:
-    """As of when all plans were fresh, None where the Lease does not say."""
-    return seconds((lease["metadata"].get("annotations") or {}).get(HEARTBEAT))
+    """As of when all plans were fresh, None where the Lease does not say, or says it in no time's words."""
+    try:
+        return seconds((lease["metadata"].get("annotations") or {}).get(HEARTBEAT))
+    except ValueError:
+        return None

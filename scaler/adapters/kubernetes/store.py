@@ -1,6 +1,6 @@
 """What an informer knows: one projected value for each object, readable at any time without waiting."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
 
@@ -12,9 +12,13 @@ Key: TypeAlias = tuple[str, str]
 
 @dataclass(slots=True)
 class Store(Generic[T]):
-    """Written by informers only. ``revision`` grows whenever something in it differs from before."""
+    """Written by informers only. ``revision`` grows whenever something in it differs from before.
+
+    ``changed`` is called with each value that differs, None for an object that is gone.
+    """
 
     revision: int = 0
+    changed: Callable[[Key, T | None], None] | None = None
     _values: dict[Key, T] = field(default_factory=dict)
 
     def get(self, namespace: str, name: str) -> T | None:
@@ -33,12 +37,12 @@ class Store(Generic[T]):
         """There is such an object, and this is its value."""
         if self._values.get(key) != value:
             self._values[key] = value
-            self.revision += 1
+            self._tell(key, value)
 
     def drop(self, key: Key) -> None:
         """There is no such object any more."""
         if self._values.pop(key, None) is not None:
-            self.revision += 1
+            self._tell(key, None)
 
     def settle(self, namespace: str, listed: Mapping[Key, T]) -> None:
         """``listed`` is all there is in ``namespace`` (empty: everywhere); what is not in it is gone."""
@@ -47,3 +51,8 @@ class Store(Generic[T]):
             self.drop(key)
         for key, value in listed.items():
             self.put(key, value)
+
+    def _tell(self, key: Key, value: T | None) -> None:
+        self.revision += 1
+        if self.changed is not None:
+            self.changed(key, value)

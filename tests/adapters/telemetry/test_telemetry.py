@@ -97,6 +97,8 @@ def test_the_names_of_the_metrics_are_stable() -> None:
         "forebay_load_seconds": "gauge",
         "forebay_load_samples": "gauge",
         "forebay_signals_missing": "gauge",
+        "forebay_keda_answers": "counter",
+        "forebay_keda_answer_seconds": "histogram",
     }
 
 
