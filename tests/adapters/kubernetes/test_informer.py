@@ -1,10 +1,12 @@
 """What an informer promises: it ends up with what the API server has, whatever the server does meanwhile."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from aiohttp import web
+from numpy.random import default_rng
 from structlog.testing import CapturingLogger
 
 from scaler.adapters.clock import SteadyClock
@@ -164,6 +166,30 @@ async def test_a_server_that_closes_at_once_gets_less_than_a_request_a_second(ap
         await until(lambda: clock.at_s > 300.0, "five minutes of it")
 
     assert api.watches < 40
+
+
+@dataclass
+class Diary(LeapingClock):
+    """Writes down until when it was waited for."""
+
+    until_s: list[float] = field(default_factory=list)
+
+    async def wait_until(self, at_s: float) -> None:
+        self.until_s.append(at_s)
+        await super().wait_until(at_s)
+
+
+async def test_informers_that_lose_the_server_together_do_not_come_back_together(api: FakeApi, means: Means) -> None:
+    api.always = lambda _: failure(500, "starting")
+    clocks = [Diary() for _ in range(4)]
+    for seed, clock in enumerate(clocks):
+        informer = informer_of(replace(means, clock=clock, chance=default_rng(seed)))
+        async with running(informer.run()):
+            await until(lambda clock=clock: len(clock.until_s) >= 8, "eight attempts")  # type: ignore[misc]
+
+    attempts = [at_s for clock in clocks for at_s in clock.until_s[:8]]
+    assert len({round(at_s, 3) for at_s in attempts}) == len(attempts)
+    assert max(later - at_s for clock in clocks for at_s, later in pairwise(clock.until_s)) <= 30.0
 
 
 async def test_a_burst_of_500_is_survived(api: FakeApi, means: Means) -> None:
