@@ -79,7 +79,7 @@ class ExternalScaler(ExternalScalerServicer):
         """
         ends_s, rpc = self._ends_s(), "StreamIsActive"
         said: IsActiveResponse | None = None
-        asked = await self._answer(rpc, context, lambda: asked_of(request))
+        asked = await self._asked(rpc, context, request)
         with self.known.standings.listening(asked.policy) as bell:
             while not self._has_ended(ends_s):
                 now = await self._answer(rpc, context, partial(self._change, asked, said))
@@ -134,10 +134,18 @@ class ExternalScaler(ExternalScalerServicer):
             self.counted(rpc, StatusCode.OK.name, self.clock.now_s() - begun_s)
         return answer
 
+    async def _asked(self, rpc: str, context: Context, ref: ScaledObjectRef) -> Asked:
+        """What a stream is about; that alone is no answer yet."""
+        try:
+            return asked_of(ref)
+        except Refusal as refusal:
+            self.counted(rpc, refusal.code.name, 0.0)
+            await _refuse(context, refusal)
+
     # --- Streams -----------------------------------------------------------------------------------------------
 
     def _ends_s(self) -> float:
-        return self.clock.now_s() + self.stream_s * self.chance.uniform(SHORTEST_STREAM, 1.0)
+        return self.clock.now_s() + lasting_s(self.stream_s, self.chance)
 
     def _has_ended(self, ends_s: float) -> bool:
         return self._is_closing or self.clock.now_s() >= ends_s
@@ -155,6 +163,11 @@ class ExternalScaler(ExternalScalerServicer):
         finally:
             self._open.discard(bell)
         bell.clear()
+
+
+def lasting_s(stream_s: float, chance: Generator) -> float:
+    """How long one stream lasts, ``stream_s`` at most."""
+    return stream_s * chance.uniform(SHORTEST_STREAM, 1.0)
 
 
 async def _refuse(context: Context, refusal: Refusal) -> NoReturn:

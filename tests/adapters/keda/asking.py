@@ -1,8 +1,9 @@
 """A scaler that answers, and whoever asks it as KEDA would."""
 
+import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 V1 = TargetKey(version="v1", role="Serve")
 POLICY = "models/llama"
+WITHIN_S = 5.0
 AT_S = 1_772_442_000.0
 
 
@@ -55,11 +57,26 @@ def replicas(answer: GetMetricsResponse) -> float:
     return told.metricValueFloat if told.metricValueFloat > 0 else float(told.metricValue)
 
 
+class CountingStandings(Standings):
+    """Standings that know how many listen."""
+
+    listeners = 0
+
+    @contextmanager
+    def listening(self, name: str) -> Iterator[asyncio.Event]:
+        self.listeners += 1
+        try:
+            with super().listening(name) as bell:
+                yield bell
+        finally:
+            self.listeners -= 1
+
+
 @dataclass
 class World:
     """What a scaler knows, as a test sets it, and what it counted."""
 
-    standings: Standings = field(default_factory=Standings)
+    standings: CountingStandings = field(default_factory=CountingStandings)
     unfollowed: str | None = None
     fresh_as_of: float | Missing = AT_S
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -111,6 +128,12 @@ async def connected(port: int, credentials: grpc.ChannelCredentials | None = Non
 def stub(channel: Channel) -> "ExternalScalerAsyncStub":
     """KEDA's end of the line."""
     return ExternalScalerStub(channel)
+
+
+async def heard(stream: Any) -> Any:
+    """The next message of a stream, or grpc's mark of its end."""
+    async with asyncio.timeout(WITHIN_S):
+        return await stream.read()
 
 
 async def refused(ask: Callable[[], Any]) -> tuple[grpc.StatusCode, str]:
