@@ -14,6 +14,7 @@ from typing import Final
 from scaler.adapters.keda.contract import METRIC_NAME, METRIC_TYPE
 from scaler.adapters.keda.scaled_object import Bounds, bounds_of
 from scaler.adapters.keda.seen import HpaSeen, MetricSeen, ScaledObjectSeen
+from scaler.api.status import Status
 from scaler.api.v1alpha1 import ModelVersion, ScalingPolicy, Target
 from scaler.core.model import Condition
 
@@ -43,19 +44,46 @@ class Scaling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """One target with the one ScaledObject that scales it, and its HPA (None while there is none)."""
+class Asked:
+    """One target, and the policy by which it should be scaled."""
 
     policy: ScalingPolicy
     version: ModelVersion
     target: Target
-    so: ScaledObjectSeen
-    hpa: HpaSeen | None
+    status: Status | None
+
+    @property
+    def place(self) -> str:
+        """The target, as sentences call it."""
+        return f"{self.target.target_ref.kind} {self.target.target_ref.name}"
+
+    @property
+    def is_managed(self) -> bool:
+        """Whether the policy is to own the target's ScaledObject."""
+        return self.policy.spec.keda is not None and self.policy.spec.keda.managed
 
     @property
     def bounds(self) -> Bounds:
-        """The bounds that the ScaledObject should have."""
+        """The bounds that its ScaledObject should have."""
         return bounds_of(self.policy.spec, self.target)
+
+    @property
+    def load_told(self) -> str:
+        """How long a start takes, as far as that is known: measured, or else as the policy expects it."""
+        for learned in () if self.status is None else self.status.learned:
+            load = learned.load_seconds
+            if (learned.name, learned.role) == (self.version.name, self.target.role) and load is not None:
+                return f"{load.p90:.0f} s in one of ten of {load.samples} measured starts"
+        return f"about {self.policy.spec.loading.expected_seconds} s by loading.expectedSeconds, until it is measured"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What is asked of a target, with the one ScaledObject that scales it, and its HPA (None while there is none)."""
+
+    asked: Asked
+    so: ScaledObjectSeen
+    hpa: HpaSeen | None
 
     @property
     def metrics(self) -> tuple[MetricSeen, ...]:
@@ -67,27 +95,19 @@ class Case:
         """The ScaledObject, as sentences call it."""
         return f"ScaledObject {self.so.name}"
 
-    @property
-    def load_told(self) -> str:
-        """How long a start takes, as far as that is known: measured, or else as the policy expects it."""
-        status = self.policy.status
-        for learned in () if status is None else status.learned:
-            load = learned.load_seconds
-            if (learned.name, learned.role) == (self.version.name, self.target.role) and load is not None:
-                return f"{load.p90:.0f} s in one of ten of {load.samples} measured starts"
-        return f"about {self.policy.spec.loading.expected_seconds} s by loading.expectedSeconds, until it is measured"
 
-
-def findings(policy: ScalingPolicy, scaling: Mapping[tuple[str, str], Scaling]) -> tuple[Finding, ...]:
+def findings(
+    policy: ScalingPolicy, scaling: Mapping[tuple[str, str], Scaling], status: Status | None = None
+) -> tuple[Finding, ...]:
     """What keeps KEDA from following ``policy``, the worst of each target first; empty when nothing does.
 
-    ``scaling`` is by kind and name of the target. The load time that is told is that of the policy's own status.
+    ``scaling`` is by kind and name of the target, ``status`` the policy's own, where its load times were learned.
     """
     return tuple(
         finding
         for version in policy.spec.versions
         for target in version.targets
-        for finding in _of_target(policy, version, target, scaling)
+        for finding in _of_target(Asked(policy=policy, version=version, target=target, status=status), scaling)
     )
 
 
@@ -111,20 +131,17 @@ def not_installed() -> Condition:
     return Condition(type=CONDITION, status=False, reason="NoKEDA", message=message)
 
 
-def _of_target(
-    policy: ScalingPolicy, version: ModelVersion, target: Target, scaling: Mapping[tuple[str, str], Scaling]
-) -> Iterator[Finding]:
-    ref = target.target_ref
-    place = f"{ref.kind} {ref.name}"
+def _of_target(asked: Asked, scaling: Mapping[tuple[str, str], Scaling]) -> Iterator[Finding]:
+    ref = asked.target.target_ref
     found = scaling.get((ref.kind, ref.name), Scaling())
-    yield from _others(place, found)
+    yield from _others(asked.place, found)
+    if not found.scaled_objects:
+        yield _no_scaled_object(asked)
     if len(found.scaled_objects) != 1:
-        if not found.scaled_objects:
-            yield _no_scaled_object(policy, place)
         return
     (so,) = found.scaled_objects
     hpa = next((each for each in found.hpas if each.made_by == so.name), None)
-    case = Case(policy=policy, version=version, target=target, so=so, hpa=hpa)
+    case = Case(asked=asked, so=so, hpa=hpa)
     for check in CHECKS:
         yield from check(case)
 
@@ -144,10 +161,10 @@ def _others(place: str, found: Scaling) -> Iterator[Finding]:
             yield Finding(reason="OtherHPA", text=text)
 
 
-def _no_scaled_object(policy: ScalingPolicy, place: str) -> Finding:
-    is_managed = policy.spec.keda is not None and policy.spec.keda.managed
-    todo = "it is about to be written" if is_managed else "apply the one that `forebay keda` prints"
-    return Finding(reason="NoScaledObject", text=f"no ScaledObject scales {place}, so nobody writes its count: {todo}")
+def _no_scaled_object(asked: Asked) -> Finding:
+    todo = "it is about to be written" if asked.is_managed else "apply the one that `forebay keda` prints"
+    text = f"no ScaledObject scales {asked.place}, so nobody writes its count: {todo}"
+    return Finding(reason="NoScaledObject", text=text)
 
 
 # --- What a ScaledObject asks for --------------------------------------------------------------------------------
@@ -155,8 +172,7 @@ def _no_scaled_object(policy: ScalingPolicy, place: str) -> Finding:
 
 def _not_ours(case: Case) -> Iterator[Finding]:
     """A policy that is to own its ScaledObjects takes nobody else's over."""
-    keda = case.policy.spec.keda
-    if keda is not None and keda.managed and case.so.owner != case.policy.metadata.uid:
+    if case.asked.is_managed and case.so.owner != case.asked.policy.metadata.uid:
         text = (
             f"{case.so_named} is not this policy's own, and is not taken over: delete it, and it is written anew, or "
             "set spec.keda.managed to false"
@@ -165,7 +181,7 @@ def _not_ours(case: Case) -> Iterator[Finding]:
 
 
 def _asks_for_another(case: Case) -> Iterator[Finding]:
-    asked = (case.policy.metadata.name, case.version.name, case.target.role.value)
+    asked = (case.asked.policy.metadata.name, case.asked.version.name, case.asked.target.role.value)
     ours = [each for each in case.so.triggers if (each.policy, each.version, each.role) == asked]
     wanted = f"policy {asked[0]}, version {asked[1]}, role {asked[2]}"
     if not ours:
@@ -237,12 +253,12 @@ def _falling_back(case: Case) -> Iterator[Finding]:
 def _to_zero(case: Case) -> Iterator[Finding]:
     """Nobody who has not asked for zero should find out by a first request what it costs."""
     so = case.so
-    if case.bounds.low == 0 or (so.low > 0 and so.idle != 0):
+    if case.asked.bounds.low == 0 or (so.low > 0 and so.idle != 0):
         return
     by = "minReplicaCount is 0" if so.low == 0 else "idleReplicaCount is 0"
     text = (
         f"{case.so_named} may go to zero, as its {by}, and the first request then waits for a whole start, "
-        f"{case.load_told}: set minReplicaCount to {case.bounds.low} and leave idleReplicaCount out"
+        f"{case.asked.load_told}: set minReplicaCount to {case.asked.bounds.low} and leave idleReplicaCount out"
     )
     yield Finding(reason="MayGoToZero", text=text)
 
@@ -252,11 +268,13 @@ def _fallback(case: Case) -> Iterator[Finding]:
     fallback = case.so.fallback
     if fallback is None:
         return
-    todo = f"set its behavior to currentReplicas and its replicas to {case.bounds.high}, or leave the fallback out"
+    todo = (
+        f"set its behavior to currentReplicas and its replicas to {case.asked.bounds.high}, or leave the fallback out"
+    )
     if fallback.replicas == 0 and case.so.low == 0:
         text = f"{case.so_named} falls back to zero, so that an outage of Forebay stops the model: {todo}"
         yield Finding(reason="FallbackToZero", text=text)
-    elif fallback.behavior not in HOLDING and fallback.replicas < case.bounds.high:
+    elif fallback.behavior not in HOLDING and fallback.replicas < case.asked.bounds.high:
         text = (
             f"{case.so_named} falls back to {fallback.replicas} replicas ({fallback.behavior}), so that an outage of "
             f"Forebay shrinks what is larger: {todo}"
@@ -265,7 +283,7 @@ def _fallback(case: Case) -> Iterator[Finding]:
 
 
 def _bounds(case: Case) -> Iterator[Finding]:
-    bounds, so = case.bounds, case.so
+    bounds, so = case.asked.bounds, case.so
     is_told = bounds.low > 0 and so.low == 0  # as going to zero
     if so.high != bounds.high or (so.low != bounds.low and not is_told):
         text = (
@@ -279,7 +297,7 @@ def _tolerance(case: Case) -> Iterator[Finding]:
     """Where a tolerance is lost: it was not written, KEDA dropped it, or Kubernetes did."""
     so, hpa = case.so, case.hpa
     up, down = (so.up, so.down) if hpa is None else (hpa.up, hpa.down)
-    cost = lost_steps(case.bounds.high, up.tolerance, down.tolerance)
+    cost = lost_steps(case.asked.bounds.high, up.tolerance, down.tolerance)
     if cost is None:
         return
     if None not in {so.up.tolerance, so.down.tolerance}:

@@ -17,10 +17,10 @@ from scaler.adapters.kubernetes.informer import Means
 from scaler.adapters.kubernetes.ownership import (
     Claimed,
     Foreign,
-    Place,
     Told,
     answered,
-    foreign_by_target,
+    claims_by_target,
+    foreign_of,
     heard,
     is_strange,
     ownership,
@@ -31,6 +31,7 @@ from scaler.adapters.kubernetes.policies import Policies, PolicyObject
 from scaler.adapters.kubernetes.refusals import Refusal
 from scaler.adapters.kubernetes.reporting import Reporter
 from scaler.adapters.kubernetes.scale import FIELD_MANAGER, Scales
+from scaler.adapters.kubernetes.scaled_objects import Following, ScaledObjects, Seen, owned_by_policy
 from scaler.adapters.kubernetes.status import faulty_status, status_of
 from scaler.adapters.kubernetes.targets import DEPLOYMENT, TargetSeen
 from scaler.adapters.kubernetes.views import PATIENCE_S, Kind, Views
@@ -58,12 +59,13 @@ TELL_MOST_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A target that exists, as it was seen last."""
+    """A target that exists, as it was seen last; ``other`` scales it too, so that we must not."""
 
     resource: Resource
     namespace: str
     target: TargetSeen
     requested: int
+    other: Foreign | None = None
     pods: tuple[PodSeen, ...] = ()
 
 
@@ -76,6 +78,13 @@ class Model:
     policy: Policy
     observation: Observation
     ownership: Condition
+    following: Following
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """What only the edge can tell of it."""
+        keda = self.following.condition
+        return (self.ownership,) if keda is None else (self.ownership, keda)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +102,7 @@ class _Look:
     found: Mapping[tuple[str, TargetRef], Found | Missing]
     pods: Mapping[str, tuple[PodSeen, ...]]
     refusals: Mapping[str, Refusal]
-    foreign: Mapping[Place, tuple[Foreign, ...]]
+    keda: Seen
     blind: str | None
     unknown_claims: str | None
     at_s: float
@@ -108,6 +117,7 @@ class KubernetesCluster:
     views: Views
     scales: Scales
     reporter: Reporter
+    scaled_objects: ScaledObjects
     log: FilteringBoundLogger
     _policies: Policies = field(default_factory=Policies)
     _found: dict[tuple[str, TargetKey], Found] = field(default_factory=dict)
@@ -149,10 +159,17 @@ class KubernetesCluster:
             found=found,
             pods=pods,
             refusals=self.views.refusals_of(uids),
-            foreign=foreign_by_target(self.views.claims()),
+            keda=self._keda_seen(),
             blind=self.views.blind(),
             unknown_claims=self.views.autoscalers.lost(self.views.means.clock.now_s(), PATIENCE_S),
             at_s=at_s,
+        )
+
+    def _keda_seen(self) -> Seen:
+        claims, view, now_s = self.views.claims(), self.views.scaled_objects, self.views.means.clock.now_s()
+        lost = None if view is None else view.lost(now_s, PATIENCE_S) or self.views.autoscalers.lost(now_s, PATIENCE_S)
+        return Seen(
+            claims=claims_by_target(claims), owned=owned_by_policy(claims), is_installed=view is not None, lost=lost
         )
 
     async def _look_for_keda(self) -> None:
@@ -209,7 +226,11 @@ class KubernetesCluster:
         return target
 
     def _model(self, thing: PolicyObject, document: ScalingPolicy, look: _Look) -> Model:
+        following = self.scaled_objects.following(thing, document, look.keda)
         policy = self._policies.policy(document, look.at_s)
+        if following.is_held:
+            # KEDA was told to pause: what we decide meanwhile would only be a leap when it goes on.
+            policy = replace(policy, paused=True)
         claims = [self._claim(policy.name, thing.namespace, ref, look) for _, ref in _targets(document)]
         fleets = tuple(
             FleetSeen(key=key, fleet=self._fleet(policy.name, key, look.found[thing.namespace, ref], claim, look))
@@ -221,6 +242,7 @@ class KubernetesCluster:
             policy=policy,
             observation=Observation(fleets=fleets, weights=_weights(document)),
             ownership=ownership(policy.actuation, claims),
+            following=following,
         )
 
     def _fleet(
@@ -233,7 +255,8 @@ class KubernetesCluster:
             return Missing(why=f"{claim.target} is a target of the older policy {claim.elder}")
         if look.blind is not None:
             return Missing(why=look.blind)
-        seen = replace(found, pods=look.pods[found.target.uid])
+        other = claim.foreign[0] if claim.foreign else None
+        seen = replace(found, other=other, pods=look.pods[found.target.uid])
         self._found[policy, key] = seen
         around = Around(
             class_of=self.views.class_of,
@@ -251,7 +274,7 @@ class KubernetesCluster:
             self._told[found.target.uid] = told
         return Claimed(
             target=f"{ref.kind} {ref.name}",
-            foreign=look.foreign.get((namespace, ref.kind, ref.name), ()),
+            foreign=foreign_of(look.keda.of(namespace, ref)),
             told=told,
             elder=None if elder == policy else elder,
             unknown=look.unknown_claims,
@@ -262,6 +285,7 @@ class KubernetesCluster:
         self._models = {model.policy.name: model for model in models}
         self._policies.keep_only(frozenset(each.full_name for each in objects))
         self.reporter.keep_only(frozenset(each.uid for each in objects))
+        self.scaled_objects.keep_only(frozenset(each.uid for each in objects))
         self._found = {key: found for key, found in self._found.items() if key[0] in self._models}
         named = frozenset(each.target.uid for each in look.found.values() if isinstance(each, Found))
         if all(isinstance(each, Found) for each in look.found.values()):
@@ -290,6 +314,9 @@ class KubernetesCluster:
         found = self._found.get((policy, key))
         if found is None:
             raise TransientError(f"{key} of {policy} was not seen, so nothing is written to it")
+        if found.other is not None:
+            what = f"{found.target.kind} {found.target.name}"
+            raise TransientError(f"{found.other.kind} {found.other.name} scales {what}, so nothing is written to it")
         told = self._told[found.target.uid]
         if is_strange(told, found.target, found.requested):
             told = answered(told, self.views.means.clock.now_s())
@@ -333,8 +360,10 @@ class KubernetesCluster:
     async def _tell(self, record: Record, at_s: float) -> None:
         model = self._models.get(record.policy.name)
         if model is not None:
+            if record.policy.actuation is model.policy.actuation:  # otherwise the process may only advise
+                await self.scaled_objects.keep(model.object, model.document, model.following)
             before = self.reporter.current(model.object)
-            status = status_of(record, model.ownership, model.object.generation, before)
+            status = status_of(record, model.conditions, model.object.generation, before)
             await self.reporter.report(model.object, status, at_s)
 
     async def tell_faults(self, faulty: Sequence[PolicyObject], at_s: float) -> None:
@@ -370,4 +399,11 @@ def cluster_of(client: Client, means: Means, namespaces: tuple[str, ...], report
     """The cluster behind ``client``, in ``namespaces`` (none: in all)."""
     discovery = Discovery(client=client, clock=means.clock)
     views = Views(means=means, discovery=discovery, namespaces=namespaces)
-    return KubernetesCluster(client=client, views=views, scales=Scales(client=client), reporter=reporter, log=means.log)
+    return KubernetesCluster(
+        client=client,
+        views=views,
+        scales=Scales(client=client),
+        reporter=reporter,
+        scaled_objects=ScaledObjects(client=client, clock=means.clock, log=means.log),
+        log=means.log,
+    )

@@ -1,9 +1,10 @@
 """Whether a target's replica count is ours alone to write, and if not, whose else it is."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
+from scaler.adapters.keda.seen import SCALED_OBJECT, HpaSeen, ScaledObjectSeen, hpa_seen, scaled_object_seen
 from scaler.adapters.kubernetes.client import Json
 from scaler.adapters.kubernetes.scale import FIELD_MANAGER
 from scaler.adapters.kubernetes.targets import TargetSeen, Writer
@@ -12,7 +13,6 @@ from scaler.core.model import Actuation, Condition
 from scaler.runtime.ports import TransientError
 
 HPA: Final = "HorizontalPodAutoscaler"
-SCALED_OBJECT: Final = "ScaledObject"
 
 REMEMBER_S: Final = 600.0
 """A stranger's write is told of for so long: we answer within a tick or two, and nobody would see it otherwise."""
@@ -37,27 +37,29 @@ class Claim:
     namespace: str
     target_kind: str
     target_name: str
+    seen: HpaSeen | ScaledObjectSeen
     made_by: str | None = None
 
 
 def hpa_claim(thing: Json, _: Claim | None) -> Claim:
     """What a HorizontalPodAutoscaler scales."""
-    owners = thing["metadata"].get("ownerReferences") or ()
-    return _claim(thing, HPA, next((each["name"] for each in owners if each["kind"] == SCALED_OBJECT), None))
+    seen = hpa_seen(thing)
+    return _claim(thing, HPA, seen, seen.made_by)
 
 
 def scaled_object_claim(thing: Json, _: Claim | None) -> Claim:
     """What a ScaledObject scales; it may leave out that it is a Deployment."""
-    return _claim(thing, SCALED_OBJECT, None)
+    return _claim(thing, SCALED_OBJECT, scaled_object_seen(thing), None)
 
 
-def _claim(thing: Json, kind: str, made_by: str | None) -> Claim:
-    metadata, target = thing["metadata"], (thing.get("spec") or {}).get("scaleTargetRef") or {}
+def _claim(thing: Json, kind: str, seen: HpaSeen | ScaledObjectSeen, made_by: str | None) -> Claim:
+    target = (thing.get("spec") or {}).get("scaleTargetRef") or {}
     return Claim(
-        foreign=Foreign(kind=kind, name=metadata["name"]),
-        namespace=metadata.get("namespace", ""),
+        foreign=Foreign(kind=kind, name=seen.name),
+        namespace=seen.namespace,
         target_kind=target.get("kind") or "Deployment",
         target_name=target.get("name") or "",
+        seen=seen,
         made_by=made_by,
     )
 
@@ -66,17 +68,20 @@ Place: TypeAlias = tuple[str, str, str]
 """Namespace, kind and name of a target."""
 
 
-def foreign_by_target(claims: Iterable[Claim]) -> Mapping[Place, tuple[Foreign, ...]]:
-    """Who else scales each target; of a ScaledObject and the HPA that it made, the ScaledObject alone."""
-    by_place: dict[Place, list[Claim]] = {}
+def claims_by_target(claims: Iterable[Claim]) -> dict[Place, tuple[Claim, ...]]:
+    """Who lays claim to each target."""
+    by_place: dict[Place, tuple[Claim, ...]] = {}
     for each in claims:
-        by_place.setdefault((each.namespace, each.target_kind, each.target_name), []).append(each)
-    return {place: _foreign(mine) for place, mine in by_place.items()}
+        place = (each.namespace, each.target_kind, each.target_name)
+        by_place[place] = (*by_place.get(place, ()), each)
+    return by_place
 
 
-def _foreign(mine: Sequence[Claim]) -> tuple[Foreign, ...]:
+def foreign_of(mine: Sequence[Claim]) -> tuple[Foreign, ...]:
+    """Who else scales a target; of a ScaledObject and the HPA that it made, the ScaledObject alone, and first."""
     known = {each.foreign.name for each in mine if each.foreign.kind == SCALED_OBJECT}
-    return tuple(sorted({each.foreign for each in mine if each.made_by not in known}))
+    found = {each.foreign for each in mine if each.made_by not in known}
+    return tuple(sorted(found, key=lambda foreign: (foreign.kind != SCALED_OBJECT, foreign)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,12 +153,15 @@ def _trouble(actuation: Actuation, claimed: Claimed) -> tuple[str, str] | None:
     target, told = claimed.target, claimed.told
     if claimed.elder is not None:
         return "SharedTarget", f"{target} is a target of the older policy {claimed.elder} too, which keeps it"
-    if actuation is not Actuation.SCALE:
+    if actuation is Actuation.KEDA:
+        return _beside_keda(claimed)
+    if actuation is Actuation.ADVISE:
         return None
     if claimed.foreign:
         other = claimed.foreign[0]
         return "OtherAutoscaler", (
-            f"{other.kind} {other.name} scales {target} too: remove it, or set spec.actuation to KEDA or Advise"
+            f"{other.kind} {other.name} scales {target} too, so Forebay does not: remove it, or set spec.actuation to "
+            "KEDA or Advise"
         )
     if told is not None and told.stranger is not None:
         who, when = told.stranger.name, written(told.stranger.at_s)
@@ -161,3 +169,14 @@ def _trouble(actuation: Actuation, claimed: Claimed) -> tuple[str, str] | None:
             f"{who} set {target} to {told.strange_replicas} replicas at {when}, in place of {told.replicas}"
         )
     return None
+
+
+def _beside_keda(claimed: Claimed) -> tuple[str, str] | None:
+    """Who writes a count beside the one ScaledObject that should."""
+    strangers = [each for place, each in enumerate(claimed.foreign) if place > 0 or each.kind != SCALED_OBJECT]
+    if not strangers:
+        return None
+    other = strangers[0]
+    return "OtherAutoscaler", (
+        f"{other.kind} {other.name} scales {claimed.target} beside what KEDA writes for Forebay: remove it"
+    )

@@ -44,13 +44,16 @@ STATUS_WORDS: Final[Mapping[bool | None, ConditionStatus]] = {
 }
 
 
-def status_of(record: Record, ownership: Condition, generation: int, before: Status | None) -> Status:
-    """The status after a decision, given the one before it, from which all that did not change is kept."""
+def status_of(record: Record, edge: Sequence[Condition], generation: int, before: Status | None) -> Status:
+    """The status after a decision, given the one before it, from which all that did not change is kept.
+
+    ``edge`` are the conditions that the decision could not know of.
+    """
     plan = record.plan
     earlier = before or Status()
     versions = _versions(record, earlier)
     desired = sum(each.desired for each in versions)
-    conditions = _conditions((*plan.conditions, ownership), generation, earlier, plan.at_s)
+    conditions = _conditions((*plan.conditions, *edge), generation, earlier, plan.at_s)
     decision, history = _decisions(plan, versions, earlier)
     return Status(
         observed_generation=generation,

@@ -20,7 +20,8 @@ def found(*things: Json, document: ScalingPolicy | None = None) -> tuple[Finding
         scaled_objects=tuple(scaled_object_seen(each) for each in things if each["kind"] == "ScaledObject"),
         hpas=tuple(hpa_seen(each) for each in things if each["kind"] != "ScaledObject"),
     )
-    return findings(document or one_version(), {TARGET: scaling})
+    document = document or one_version()
+    return findings(document, {TARGET: scaling}, document.status)
 
 
 def told(*things: Json, document: ScalingPolicy | None = None) -> dict[str, str]:

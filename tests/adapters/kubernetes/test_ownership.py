@@ -10,7 +10,8 @@ from scaler.adapters.kubernetes.ownership import (
     Foreign,
     Told,
     answered,
-    foreign_by_target,
+    claims_by_target,
+    foreign_of,
     heard,
     hpa_claim,
     is_strange,
@@ -24,6 +25,7 @@ from tests.adapters.kubernetes import recorded
 from tests.adapters.kubernetes.recorded import CREATED_S, owned, wrote
 
 HPA = Foreign(kind="HorizontalPodAutoscaler", name="by-cpu")
+SCALED = Foreign(kind="ScaledObject", name="by-queue")
 
 
 def hpa(name: str = "by-cpu", made_by: str | None = None) -> Any:
@@ -45,20 +47,22 @@ def target(replicas: int, version: int, manager: str = "kubectl") -> TargetSeen:
 
 
 def test_an_hpa_is_found_by_its_target() -> None:
-    assert foreign_by_target([hpa()]) == {("models", "Deployment", "llama-v1"): (HPA,)}
+    (mine,) = claims_by_target([hpa()]).values()
+
+    assert claims_by_target([hpa()]).keys() == {("models", "Deployment", "llama-v1")}
+    assert foreign_of(mine) == (HPA,)
 
 
 def test_of_kedas_hpa_the_scaled_object_is_named() -> None:
     claims = [hpa("keda-hpa-by-queue", made_by="by-queue"), scaled_object()]
 
-    (found,) = foreign_by_target(claims).values()
-    assert found == (Foreign(kind="ScaledObject", name="by-queue"),)
+    assert foreign_of(claims) == (Foreign(kind="ScaledObject", name="by-queue"),)
 
 
 def test_kedas_hpa_is_named_itself_where_the_scaled_object_cannot_be_seen() -> None:
-    (found,) = foreign_by_target([hpa("keda-hpa-by-queue", made_by="by-queue")]).values()
+    claims = [hpa("keda-hpa-by-queue", made_by="by-queue")]
 
-    assert found == (Foreign(kind="HorizontalPodAutoscaler", name="keda-hpa-by-queue"),)
+    assert foreign_of(claims) == (Foreign(kind="HorizontalPodAutoscaler", name="keda-hpa-by-queue"),)
 
 
 def test_a_stranger_is_who_wrote_another_count_after_us() -> None:
@@ -127,6 +131,17 @@ def test_the_condition_names_the_trouble(claimed: Claimed, reason: str) -> None:
     assert ownership(Actuation.SCALE, [claimed]).reason == reason
 
 
-@pytest.mark.parametrize("actuation", [Actuation.KEDA, Actuation.ADVISE])
-def test_where_others_are_to_write_another_autoscaler_is_no_trouble(actuation: Actuation) -> None:
-    assert ownership(actuation, [Claimed(target="Deployment llama", foreign=(HPA,))]).status is True
+def test_where_nobody_is_to_write_another_autoscaler_is_no_trouble() -> None:
+    assert ownership(Actuation.ADVISE, [Claimed(target="Deployment llama", foreign=(HPA,))]).status is True
+
+
+def test_the_one_scaled_object_is_no_trouble_to_keda() -> None:
+    assert ownership(Actuation.KEDA, [Claimed(target="Deployment llama", foreign=(SCALED,))]).status is True
+
+
+@pytest.mark.parametrize("foreign", [(HPA,), (SCALED, HPA), (SCALED, replace(SCALED, name="another"))])
+def test_who_writes_beside_keda_is_named(foreign: tuple[Foreign, ...]) -> None:
+    condition = ownership(Actuation.KEDA, [Claimed(target="Deployment llama", foreign=foreign)])
+
+    assert (condition.status, condition.reason) == (False, "OtherAutoscaler")
+    assert foreign[-1].name in condition.message

@@ -30,7 +30,7 @@ def record(
 
 def told(*replicas: Any, before: Status | None = None, at_s: float = START_S, **rest: Any) -> Status:
     observation = seen(fleet(*replicas, **rest))
-    return status_of(record(observation, at_s=at_s), CLEAR, 4, before)
+    return status_of(record(observation, at_s=at_s), (CLEAR,), 4, before)
 
 
 def busy(name: str = "a", at_s: float = START_S) -> Any:
@@ -57,7 +57,7 @@ def test_each_target_tells_what_it_should_have_and_has() -> None:
 def test_a_target_that_is_not_seen_keeps_what_was_desired_of_it() -> None:
     before = told(idle("a"), idle("b"))
 
-    status = status_of(record(seen(Missing(why="the pods were lost"))), CLEAR, 4, before)
+    status = status_of(record(seen(Missing(why="the pods were lost"))), (CLEAR,), 4, before)
 
     assert status.versions[0].desired == before.versions[0].desired
     assert status.versions[0].ready is None
@@ -80,7 +80,7 @@ def test_all_five_conditions_are_there_and_of_this_generation() -> None:
 def test_a_transition_time_moves_only_with_the_status() -> None:
     before = told(idle())
     same = told(idle(at_s=START_S + 60), before=before, at_s=START_S + 60)
-    broken = status_of(record(seen(Missing(why="lost")), at_s=START_S + 90), CLEAR, 4, same)
+    broken = status_of(record(seen(Missing(why="lost")), at_s=START_S + 90), (CLEAR,), 4, same)
 
     assert condition(same, "CapacityAvailable").last_transition_time == written(START_S)
     assert condition(broken, "CapacityAvailable").status is ConditionStatus.UNKNOWN
@@ -137,7 +137,7 @@ def test_weights_and_the_release_are_told() -> None:
     policy = builders.releasing((5, 300.0), (100, 0.0))
     observation = seen({"v1": fleet(idle("a")), "v2": fleet(idle("b"))}, weights=WEIGHTS)
 
-    status = status_of(record(observation, policy), CLEAR, 1, None)
+    status = status_of(record(observation, policy), (CLEAR,), 1, None)
 
     assert status.weights == "v1=95,v2=5"
     assert [each.weight_percent for each in status.versions] == [95, 5]
@@ -148,7 +148,7 @@ def test_weights_and_the_release_are_told() -> None:
 def test_a_long_sentence_is_cut_to_what_the_api_takes() -> None:
     long = replace(CLEAR, message="x" * 3000)
 
-    status = status_of(record(seen(fleet(idle()))), long, 1, None)
+    status = status_of(record(seen(fleet(idle()))), (long,), 1, None)
 
     assert len(condition(status, "OwnershipClear").message) == 1024
     assert Status.model_validate(body_of(status)) == status
@@ -196,9 +196,9 @@ def test_two_measured_starts_of_300_and_360_s_are_still_about_that() -> None:
 def test_a_restart_keeps_load_times_through_status_alone() -> None:
     memory = Memory(at_s=START_S - 15, load_samples=tuple(sample(each) for each in (200, 210, 190, 205, 400, 195)))
     observation = seen(fleet(idle()))
-    before = status_of(record(observation, memory=memory), CLEAR, 1, None)
+    before = status_of(record(observation, memory=memory), (CLEAR,), 1, None)
 
-    after = status_of(record(observation, memory=memory_of(before, START_S)), CLEAR, 1, None)
+    after = status_of(record(observation, memory=memory_of(before, START_S)), (CLEAR,), 1, None)
 
     assert before.learned[0].load_seconds is not None
     assert after.learned[0].load_seconds is not None
@@ -214,7 +214,7 @@ def test_a_restart_goes_on_with_the_release() -> None:
         release=ReleaseMemory(stable="v1", candidate="v2", weight_percent=5, since_s=START_S - 100),
     )
 
-    status = status_of(record(observation, policy, memory), CLEAR, 1, None)
+    status = status_of(record(observation, policy, memory), (CLEAR,), 1, None)
 
     assert memory_of(status, START_S + 30).release == memory.release
 
