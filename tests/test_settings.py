@@ -29,6 +29,7 @@ def test_a_process_without_words_has_all_its_defaults() -> None:
 
     assert settings.tick_seconds == 15.0
     assert settings.namespaces == []
+    assert settings.keda_listen_on is None
 
 
 def test_a_flag_wins_over_the_environment_and_that_over_the_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,6 +91,10 @@ def test_all_faults_are_told_at_once(file: Path) -> None:
             "must be left out with --prometheus-username",
         ),
         (("--prometheus-urls", ""), "--prometheus-urls"),
+        (("--keda-listen-on", "1", "--keda-key-file", "key"), "--keda-certificate-file: is required"),
+        (("--keda-certificate-file", "c", "--keda-key-file", "k"), "--keda-listen-on: is required"),
+        (("--keda-listen-on", "1", "--keda-client-ca-file", "ca"), "of no use without --keda-certificate-file"),
+        (("--keda-listen-on", "8081"), "must differ from --listen-on"),
         (("--config", "nowhere.yaml"), "nowhere.yaml: cannot be read"),
     ],
 )
@@ -107,6 +112,12 @@ def test_a_file_that_is_no_mapping_is_refused_in_one_line(file: Path, text: str)
 
     assert fault.startswith(f"--config {file}: ")
     assert "\n" not in fault
+
+
+def test_two_free_ports_are_no_clash() -> None:
+    settings = settings_from(["--listen-on", "0", "--keda-listen-on", "0"])
+
+    assert (settings.listen_on, settings.keda_listen_on) == (0, 0)
 
 
 def test_settings_cannot_be_changed_later() -> None:

@@ -46,6 +46,12 @@ def test_a_silent_replica_is_named() -> None:
     )
 
 
+def test_while_the_first_replicas_load_nobody_is_at_fault() -> None:
+    condition = told(seen(fleet(starting())))["SignalsHealthy"]
+
+    assert (condition.status, condition.reason) == (False, "NobodyReady")
+
+
 def test_several_versions_without_a_readable_route_are_blind() -> None:
     observation = replace(two(fleet(*serving(2))), weights=AWAY)
 

@@ -11,8 +11,10 @@ from numpy.random import default_rng
 
 from scaler.adapters.clock import SteadyClock, SystemClock
 from scaler.adapters.kubernetes.client import Patch
-from scaler.adapters.kubernetes.election import Elector, LostLeaseError, Post, Terms, heartbeat_of
+from scaler.adapters.kubernetes.election import HEARTBEAT, Elector, LostLeaseError, Post, Terms, heartbeat_of
 from scaler.adapters.kubernetes.errors import NotLeadingError
+from scaler.adapters.kubernetes.times import written_micro
+from scaler.core.model import Missing
 from scaler.runtime.ports import Clock
 from tests.adapters.kubernetes.conftest import Caller, running, silent, until
 from tests.adapters.kubernetes.fake_api import FakeApi, failure
@@ -263,6 +265,51 @@ async def test_a_renewal_tells_how_fresh_the_plans_are(api: FakeApi, caller: Cal
         one.beat(1772442000.5)
 
         await until(lambda: heartbeat_of(api.objects[PATH]) == 1772442000.5, "the heartbeat")
+
+
+async def test_every_candidate_reads_the_same_heartbeat(api: FakeApi, caller: Caller) -> None:
+    leader, other, work, idle = elector(caller), elector(caller, "bb"), Work(), Work()
+    async with running(leader.lead(work), other.lead(idle)):
+        await until(lambda: bool(api.objects), "a lease")
+        assert isinstance(other.fresh_as_of(60.0), Missing)
+
+        leader.beat(SystemClock().now_s())
+
+        await until(lambda: not isinstance(other.fresh_as_of(60.0), Missing), "the heartbeat at the other one")
+        assert leader.fresh_as_of(60.0) == other.fresh_as_of(60.0) == heartbeat_of(api.objects[PATH])
+        assert not idle.begun.is_set()
+
+
+def held(heartbeat_s: float) -> dict[str, Any]:
+    """A Lease that another holds for an hour, with a heartbeat."""
+    metadata = {"name": "forebay", "namespace": "forebay", "annotations": {HEARTBEAT: written_micro(heartbeat_s)}}
+    spec = {"holderIdentity": "another", "renewTime": "then", "leaseDurationSeconds": 3600}
+    return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
+
+
+async def test_a_heartbeat_grows_old_by_our_own_steady_clock(api: FakeApi, caller: Caller) -> None:
+    ours, wall = Shifted(), Shifted(clock=SystemClock())
+    await api.put("leases", held(SystemClock().now_s()))
+    one = elector(caller, steady=ours, wall=wall)
+    async with running(one.lead(Work())):
+        await until(lambda: not isinstance(one.fresh_as_of(60.0), Missing), "the heartbeat")
+
+        wall.by_s = 3600.0
+        assert not isinstance(one.fresh_as_of(60.0), Missing)
+
+        ours.by_s = 61.0
+        stale = one.fresh_as_of(60.0)
+        assert isinstance(stale, Missing)
+        assert re.fullmatch(r"the last heartbeat of a leader was 6\d s ago, the limit is 60 s", stale.why)
+
+
+async def test_a_process_that_starts_takes_an_old_heartbeat_for_old(api: FakeApi, caller: Caller) -> None:
+    await api.put("leases", held(SystemClock().now_s() - 61.0))
+    one = elector(caller)
+    async with running(one.lead(Work())):
+        await until(lambda: api.counts["GET"] >= 2, "the lease to be read")
+
+        assert isinstance(one.fresh_as_of(60.0), Missing)
 
 
 @pytest.mark.slow
