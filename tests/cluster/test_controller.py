@@ -16,6 +16,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
 LOAD_S = 20
 QUIET_RPS = 9.0
+HOLD_S = 20.0
+TICK_S = 2.0
+"""As tests/cluster/running.py sets them."""
 
 
 def replicas_by_time(controller: Controller) -> list[int]:
@@ -40,6 +43,13 @@ def first_shrink(controller: Controller) -> dict[str, Any] | None:
     """The record of the first decision to shrink, None before there is one."""
     records = (line["record"] for line in controller.decisions())
     return next((each for each in records if shrinks(each["plan"]["targets"][0]["trail"])), None)
+
+
+def demand_before(controller: Controller, record: dict[str, Any], window_s: float) -> list[int]:
+    """How many replicas the demand was for, in each decision of the ``window_s`` before this one."""
+    plans = [line["record"]["plan"] for line in controller.decisions()]
+    at_s = record["plan"]["at_s"]
+    return [plan["targets"][0]["trail"][0]["after"] for plan in plans if at_s - window_s < plan["at_s"] < at_s]
 
 
 def work_of(record: dict[str, Any]) -> dict[str, float]:
@@ -74,6 +84,9 @@ def test_it_grows_with_the_demand_and_shrinks_after_the_hold_and_the_idle_go_fir
     stayed = {pod["metadata"]["name"] for pod in tenant.wait_for_ready(trail[-1]["after"])}
     told = wait_for("its status", lambda: world.status()["decision"], lambda decision: shrinks(decision["trail"]))
 
+    dip = demand_before(controller, first, HOLD_S)
+    assert len(dip) >= HOLD_S / TICK_S - 2
+    assert max(dip) <= trail[-1]["after"], "shrunk before the demand had been so low for the whole hold"
     work = work_of(first)
     gone = set(work) - stayed
     assert len(gone) == trail[0]["before"] - trail[-1]["after"]

@@ -1,5 +1,6 @@
 """Signals that are gone, wrong or old: nothing shrinks, the condition says why, and it ends when they are back."""
 
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,15 +16,17 @@ from testbed.tenant import Tenant
 from testbed.waiting import now_s, wait_for
 from tests.cluster.running import MODEL, Controller, Start, World, add_servers
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
+PROMETHEUS = "Prometheus at http://127.0.0.1:9090"
 REPLICAS = 4
 RPS = 50.0
 """Enough for about five replicas, where four are allowed; half of it is for three."""
 
 NEVER_S = 86_400
-LONG_S = 40.0
-"""In place of an outage of five minutes: twice the policy's staleSeconds of 15 s, and more."""
+OUTAGE_S = 300.0
+HANGING_S = 40.0
+"""More than twice the policy's staleSeconds of 15 s, and 20 ticks that each meet a query without an answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +47,18 @@ def prometheus_is_gone(cluster: ControlPlane) -> Trouble:
     return Trouble(
         begin=lambda: cluster.kill_part("prometheus"),
         end=lambda: cluster.start_part("prometheus"),
-        told=("4 of 4 ready replicas of v1 cannot be read", "Prometheus at http://127.0.0.1:9090"),
-        lasts_s=LONG_S,
+        told=("4 of 4 ready replicas of v1 cannot be read", f"{PROMETHEUS} did not answer: connection refused"),
+        lasts_s=OUTAGE_S,
+    )
+
+
+def prometheus_hangs(cluster: ControlPlane) -> Trouble:
+    """It takes connections, as the kernel does in its place, and never answers."""
+    return Trouble(
+        begin=lambda: cluster.signal_part("prometheus", signal.SIGSTOP),
+        end=lambda: cluster.signal_part("prometheus", signal.SIGCONT),
+        told=("4 of 4 ready replicas of v1 cannot be read", f"{PROMETHEUS} did not answer within 1.5 s"),
+        lasts_s=HANGING_S,
     )
 
 
@@ -87,6 +100,7 @@ def test_nothing_shrinks_on_broken_signals_and_each_is_told_until_it_ends(
         the_model_name_is_wrong(world),
         half_of_the_series_are_gone(emulator),
         prometheus_is_gone(cluster),
+        prometheus_hangs(cluster),
         samples_become_old(cluster, tenant.namespace),
         values_are_no_numbers(emulator),
     )
@@ -95,6 +109,8 @@ def test_nothing_shrinks_on_broken_signals_and_each_is_told_until_it_ends(
         held_through(trouble, world, controller)
 
     assert world.requested() == REPLICAS
+    assert controller.writes_of_scale() == 0
+    assert controller.exit_code is None
 
 
 def with_demand_for_all(tenant: Tenant, world: World, emulator: Emulator, start: Start) -> Controller:
@@ -120,8 +136,9 @@ def held_through(trouble: Trouble, world: World, controller: Controller) -> None
         "an outage so long",
         lambda: blind_for_s(controller),
         lambda so_far_s: so_far_s >= trouble.lasts_s,
-        within_s=90.0,
+        within_s=trouble.lasts_s + 90.0,
     )
+    assert controller.page("/healthz") == "ok\n"
     assert [words for words in trouble.told if words not in message] == [], message
     trouble.end()
     world.wait_for_condition("SignalsHealthy", "True", within_s=100.0)
