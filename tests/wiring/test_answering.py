@@ -1,0 +1,194 @@
+"""Replicas of one controller, which all answer KEDA from what is stored."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from grpc import StatusCode
+from grpc.aio import AioRpcError
+from numpy.random import default_rng
+from prometheus_client import CollectorRegistry
+
+from scaler.adapters.clock import SteadyClock, SystemClock
+from scaler.adapters.keda.listening import Listening
+from scaler.adapters.kubernetes.cluster import cluster_of
+from scaler.adapters.kubernetes.election import Elector, Post, Terms
+from scaler.adapters.kubernetes.events import Events
+from scaler.adapters.kubernetes.informer import Means
+from scaler.adapters.kubernetes.reporting import Reporter
+from scaler.adapters.telemetry import Telemetry
+from scaler.runtime.board import Board
+from scaler.settings import settings_from
+from scaler.wiring.answering import answering
+from scaler.wiring.errors import UserError
+from tests.adapters.keda.asking import connected, question, ref, replicas, stub
+from tests.adapters.kubernetes.conftest import Caller, calling, running, silent, until
+from tests.adapters.kubernetes.fake_api import FakeApi, serving
+from tests.adapters.kubernetes.test_cluster import policy
+
+QUICK = Terms(lease_s=1.0, renew_within_s=0.6, retry_s=0.1, stop_within_s=0.5)
+LISTENING = ("--keda-listen-on", "0", "--keda-listen-address", "127.0.0.1")
+
+
+@pytest.fixture
+async def api() -> FakeApi:
+    return FakeApi()
+
+
+@pytest.fixture
+async def caller(api: FakeApi, tmp_path: Path) -> AsyncIterator[Caller]:
+    async with serving(api) as server, calling(server, tmp_path) as caller:
+        yield caller
+
+
+@dataclass
+class Replica:
+    """One process' part in this: it follows, it may lead, and it answers."""
+
+    elector: Elector
+    listening: Listening
+    registry: CollectorRegistry
+
+    async def asked(self) -> float | StatusCode:
+        """The count that it answers with, or the code with which it does not."""
+        async with connected(self.listening.port) as channel:
+            try:
+                active = await stub(channel).IsActive(ref())
+                count = replicas(await stub(channel).GetMetrics(question()))
+            except AioRpcError as error:
+                return error.code()
+        assert active.result is (count > 0)
+        return count
+
+    def answers(self) -> float | None:
+        """How many values it has told, by its metrics."""
+        return self.registry.get_sample_value("forebay_keda_answers_total", {"rpc": "GetMetrics", "code": "OK"})
+
+
+@asynccontextmanager
+async def replica(caller: Caller, identity: str, *words: str) -> AsyncIterator[Replica]:
+    client, clock, log = caller.client, SteadyClock(), silent()
+    events = Events(client=client, log=log, instance=identity)
+    means = Means(client=client, clock=clock, chance=default_rng(7), log=log)
+    cluster = cluster_of(client, means, (), Reporter(client=client, events=events, log=log))
+    elector = Elector(
+        client=client,
+        post=Post(namespace="forebay", name="forebay", identity=identity),
+        wall=SystemClock(),
+        steady=clock,
+        chance=default_rng(len(identity)),
+        log=log,
+        terms=QUICK,
+    )
+    registry = CollectorRegistry()
+    settings = settings_from([*LISTENING, *words])
+    listening = await answering(settings, cluster, elector, Telemetry(registry, Board()), log)
+    assert listening is not None
+    async with running(cluster.run()):
+        yield Replica(elector=elector, listening=listening, registry=registry)
+        await listening.close()
+
+
+async def leading(elector: Elector) -> None:
+    """Lead until cancelled, beating as the loop does."""
+
+    async def work() -> None:
+        while True:
+            elector.beat(SystemClock().now_s())
+            await elector.steady.wait_until(elector.steady.now_s() + 0.05)
+
+    await elector.lead(work)
+
+
+async def decide(api: FakeApi, count: int, **spec: Any) -> None:
+    """What whoever leads would write."""
+    status = {"versions": [{"name": "v1", "role": "Serve", "desired": count}]}
+    await api.put("scalingpolicies", policy(spec={"actuation": "KEDA", **spec}, status=status))
+
+
+async def all_answer(wanted: float | StatusCode, *asked: Replica) -> None:
+    seen: list[float | StatusCode] = []
+
+    async def look() -> bool:
+        seen[:] = [await each.asked() for each in asked]
+        return set(seen) == {wanted}
+
+    async with asyncio.timeout(10.0):
+        while not await look():
+            await SteadyClock().wait_until(SteadyClock().now_s() + 0.02)
+
+
+async def test_leader_and_followers_answer_alike_and_so_they_do_through_a_change_of_leaders(
+    api: FakeApi, caller: Caller
+) -> None:
+    await decide(api, 20)
+    async with replica(caller, "one") as one, replica(caller, "two") as two:
+        first = asyncio.ensure_future(leading(one.elector))
+        await until(one.elector.may_write, "a leader")
+        second = asyncio.ensure_future(leading(two.elector))
+        await all_answer(20, one, two)
+
+        await decide(api, 21)
+        await all_answer(21, one, two)
+
+        first.cancel()
+        await asyncio.wait({first})
+        assert not one.elector.may_write()
+        assert [await one.asked(), await two.asked()] == [21, 21]
+        await until(two.elector.may_write, "the other leader")
+
+        await decide(api, 19)
+        await all_answer(19, two)
+        second.cancel()
+        await asyncio.wait({second})
+        assert (one.answers() or 0) > 0
+
+
+async def test_before_anybody_led_nobody_is_told_a_count(api: FakeApi, caller: Caller) -> None:
+    await decide(api, 20)
+    async with replica(caller, "one") as one:
+        assert await one.asked() is StatusCode.UNAVAILABLE
+
+
+async def test_while_nothing_was_listed_a_policy_is_not_said_to_be_none(api: FakeApi, caller: Caller) -> None:
+    api.is_hanging = True
+    async with replica(caller, "one") as one:
+        assert await one.asked() is StatusCode.UNAVAILABLE
+
+
+async def test_a_policy_that_comes_goes_or_changes_hands_is_answered_so(api: FakeApi, caller: Caller) -> None:
+    async with replica(caller, "one") as one, running(leading(one.elector)):
+        await all_answer(StatusCode.NOT_FOUND, one)
+
+        await decide(api, 3)
+        await all_answer(3, one)
+
+        path = api.path(policy(), "scalingpolicies")
+        await api.remove(path)
+        await all_answer(StatusCode.NOT_FOUND, one)
+
+
+async def test_a_process_that_only_advises_gives_keda_no_count(api: FakeApi, caller: Caller) -> None:
+    await decide(api, 3)
+    async with replica(caller, "one", "--advise-only") as one, running(leading(one.elector)):
+        await all_answer(StatusCode.FAILED_PRECONDITION, one)
+
+
+async def test_a_port_that_is_taken_is_a_sentence(api: FakeApi, caller: Caller) -> None:
+    async with replica(caller, "one") as one:
+        port = str(one.listening.port)
+        with pytest.raises(UserError, match=f"--keda-listen-on {port}: 127.0.0.1:{port} cannot be listened on"):
+            async with replica(caller, "two", "--keda-listen-on", port):
+                pass
+    assert not api.objects
+
+
+async def test_a_certificate_that_cannot_be_used_is_a_sentence(caller: Caller) -> None:
+    words = ("--keda-certificate-file", "nowhere.crt", "--keda-key-file", "nowhere.key")
+    with pytest.raises(UserError, match=r"--keda-certificate-file: nowhere.crt: cannot be read"):
+        async with replica(caller, "one", *words):
+            pass
