@@ -202,6 +202,8 @@ class FakeApi:
         self.bodies.append(("PATCH", request.path, body))
         path = request.path.removesuffix("/scale").removesuffix("/status")
         thing = self.objects.get(path)
+        if "apply" in request.content_type and path == request.path:
+            return await self._apply(request, thing, body)
         if thing is None:
             return failure(404, f"{path} not found")
         try:
@@ -210,6 +212,17 @@ class FakeApi:
             return failure(422, str(error))
         await self.store(path, changed)
         return web.json_response(scale_of(changed) if request.path.endswith("/scale") else changed)
+
+    async def _apply(self, request: web.Request, thing: Json | None, body: Json) -> web.Response:
+        """Makes or changes an object that no one else has; by force it is taken from whoever has it."""
+        if thing is None:
+            body["metadata"]["generation"] = 1
+            return web.json_response(await self.store(request.path, body), status=201)
+        if request.query.get("force") != "true":
+            return failure(409, "Apply failed with 1 conflict: conflict with another manager")
+        changed = patched(json.loads(json.dumps(thing)), body)
+        changed["metadata"]["generation"] += changed.get("spec") != thing.get("spec")
+        return web.json_response(await self.store(request.path, changed))
 
     async def _delete(self, request: web.Request) -> web.Response:
         if request.path not in self.objects:
