@@ -16,7 +16,6 @@ from scaler.adapters.kubernetes.fleet import Around, fleet_of
 from scaler.adapters.kubernetes.informer import Means
 from scaler.adapters.kubernetes.ownership import (
     Claimed,
-    Foreign,
     Told,
     answered,
     claims_by_target,
@@ -59,13 +58,13 @@ TELL_MOST_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A target that exists, as it was seen last; ``other`` scales it too, so that we must not."""
+    """A target that exists, as it was seen last. ``barred`` is why nothing may be written to it, None where it may."""
 
     resource: Resource
     namespace: str
     target: TargetSeen
     requested: int
-    other: Foreign | None = None
+    barred: str | None = None
     pods: tuple[PodSeen, ...] = ()
 
 
@@ -104,7 +103,6 @@ class _Look:
     refusals: Mapping[str, Refusal]
     keda: Seen
     blind: str | None
-    unknown_claims: str | None
     at_s: float
     elders: dict[tuple[str, TargetRef], str] = field(default_factory=dict)
 
@@ -161,15 +159,18 @@ class KubernetesCluster:
             refusals=self.views.refusals_of(uids),
             keda=self._keda_seen(),
             blind=self.views.blind(),
-            unknown_claims=self.views.autoscalers.lost(self.views.means.clock.now_s(), PATIENCE_S),
             at_s=at_s,
         )
 
     def _keda_seen(self) -> Seen:
-        claims, view, now_s = self.views.claims(), self.views.scaled_objects, self.views.means.clock.now_s()
-        lost = None if view is None else view.lost(now_s, PATIENCE_S) or self.views.autoscalers.lost(now_s, PATIENCE_S)
+        claims, keda, now_s = self.views.claims(), self.views.scaled_objects, self.views.means.clock.now_s()
+        views = (self.views.autoscalers,) if keda is None else (self.views.autoscalers, keda)
         return Seen(
-            claims=claims_by_target(claims), owned=owned_by_policy(claims), is_installed=view is not None, lost=lost
+            claims=claims_by_target(claims),
+            owned=owned_by_policy(claims),
+            is_installed=keda is not None,
+            lost=_first(view.lost(now_s, PATIENCE_S) for view in views),
+            unlisted=_first(view.lost(now_s, math.inf) for view in views),
         )
 
     async def _look_for_keda(self) -> None:
@@ -255,8 +256,7 @@ class KubernetesCluster:
             return Missing(why=f"{claim.target} is a target of the older policy {claim.elder}")
         if look.blind is not None:
             return Missing(why=look.blind)
-        other = claim.foreign[0] if claim.foreign else None
-        seen = replace(found, other=other, pods=look.pods[found.target.uid])
+        seen = replace(found, barred=_barred(claim, look.keda), pods=look.pods[found.target.uid])
         self._found[policy, key] = seen
         around = Around(
             class_of=self.views.class_of,
@@ -277,7 +277,7 @@ class KubernetesCluster:
             foreign=foreign_of(look.keda.of(namespace, ref)),
             told=told,
             elder=None if elder == policy else elder,
-            unknown=look.unknown_claims,
+            unknown=look.keda.lost,
         )
 
     def _remember(self, objects: Sequence[PolicyObject], models: Sequence[Model], look: _Look) -> None:
@@ -314,9 +314,8 @@ class KubernetesCluster:
         found = self._found.get((policy, key))
         if found is None:
             raise TransientError(f"{key} of {policy} was not seen, so nothing is written to it")
-        if found.other is not None:
-            what = f"{found.target.kind} {found.target.name}"
-            raise TransientError(f"{found.other.kind} {found.other.name} scales {what}, so nothing is written to it")
+        if found.barred is not None:
+            raise TransientError(f"{found.barred}, so nothing is written to it")
         told = self._told[found.target.uid]
         if is_strange(told, found.target, found.requested):
             told = answered(told, self.views.means.clock.now_s())
@@ -371,6 +370,17 @@ class KubernetesCluster:
         for each in faulty:
             status = faulty_status(each.faults, each.generation, self.reporter.current(each), at_s)
             await self.reporter.report(each, status, at_s)
+
+
+def _barred(claim: Claimed, keda: Seen) -> str | None:
+    """Why we must not write a target's count: another does, or nobody could tell yet whether another does."""
+    if claim.foreign:
+        return f"{claim.foreign[0].kind} {claim.foreign[0].name} scales {claim.target}"
+    return keda.unlisted
+
+
+def _first(reasons: Iterable[str | None]) -> str | None:
+    return next((why for why in reasons if why is not None), None)
 
 
 def _from(name: str, records: Sequence[Record]) -> list[Record]:

@@ -38,13 +38,15 @@ TRY_AGAIN_S: Final = 60.0
 class Seen:
     """What one look found of KEDA: the claims by target, and each policy's own ScaledObjects by its uid.
 
-    ``lost`` is why they cannot be relied on; ``is_installed`` says whether there are such things as ScaledObjects.
+    ``lost`` is why they cannot be relied on now, ``unlisted`` why they never were known; ``is_installed`` says whether
+    there are such things as ScaledObjects.
     """
 
     claims: Mapping[Place, tuple[Claim, ...]]
     owned: Mapping[str, tuple[ScaledObjectSeen, ...]]
     is_installed: bool
     lost: str | None
+    unlisted: str | None
 
     def of(self, namespace: str, target: TargetRef) -> tuple[Claim, ...]:
         """Who scales a target."""

@@ -157,6 +157,20 @@ async def test_who_keeps_us_from_writing_is_named(api: FakeApi, cluster: Kuberne
     assert (seen.ownership.status, seen.ownership.reason) == (False, "OtherAutoscaler")
 
 
+async def test_until_it_is_known_who_else_writes_we_do_not(api: FakeApi, cluster: KubernetesCluster) -> None:
+    refuse = "/apis/autoscaling/v2/horizontalpodautoscalers"
+    api.always = lambda request: failure(403, "no right to list HPAs") if request.path == refuse else None
+    await fill(api, actuation="Scale")
+    deployments = cluster.views.kinds["apps/v1", "Deployment"].objects
+    await until(lambda: deployments.has_synced and refuse.rsplit("/", 1)[-1] in (cluster.unlisted or ""), "the rest")
+    (seen,) = (await cluster.look(AT_S)).models
+
+    with pytest.raises(TransientError, match=r"no right to list HPAs.*so nothing is written to it"):
+        await cluster.act(seen.policy, record(seen).plan.commands)
+
+    assert seen.ownership.status is None
+
+
 # --- What is read back -------------------------------------------------------------------------------------------
 
 
