@@ -9,6 +9,7 @@ import asyncio
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,10 +29,10 @@ SETTLES_WITHIN_S: Final = 420.0
 RESTS_S: Final = 90.0
 
 
-def policy(name: str) -> dict[str, Any]:
+def policy(name: str, actuation: str) -> dict[str, Any]:
     """A policy that wants what is there, whatever the demand."""
     metadata = {"name": name, "namespace": "models", "uid": f"uid-policy-{name}", "generation": 1}
-    thing = tree(ONE_VERSION, spec__replicas={"min": REPLICAS, "max": REPLICAS})
+    thing = tree(ONE_VERSION, spec__replicas={"min": REPLICAS, "max": REPLICAS}, spec__actuation=actuation)
     thing["spec"]["versions"][0]["targets"][0]["targetRef"]["name"] = name
     return {**thing, "metadata": {**metadata, "creationTimestamp": recorded.CREATED}}
 
@@ -42,13 +43,13 @@ def owner(kind: str, uid: str) -> dict[str, Any]:
     return {"ownerReferences": [reference]}
 
 
-async def fill(api: FakeApi) -> None:
-    """A thousand services of ten replicas each."""
+async def fill(api: FakeApi, policies: int, actuation: str) -> None:
+    """So many services of ten replicas each."""
     for number in range(NODES):
         await api.put("nodes", recorded.node(f"gpu-{number}"))
-    for number in range(POLICIES):
+    for number in range(policies):
         name = f"m{number:04}"
-        await api.put("scalingpolicies", policy(name))
+        await api.put("scalingpolicies", policy(name, actuation))
         await api.put("deployments", recorded.deployment(name, REPLICAS))
         await api.put("replicasets", recorded.owned(f"{name}-rs", f"uid-{name}-rs", owner=f"uid-{name}"))
         for place in range(REPLICAS):
@@ -57,15 +58,14 @@ async def fill(api: FakeApi) -> None:
             await api.put("pods", pod)
 
 
-@pytest.fixture
-def kubeconfig(tmp_path: Path) -> Iterator[Path]:
-    """The way to a fake API server, filled, in a thread of its own."""
+@contextmanager
+def filled(path: Path, policies: int, actuation: str) -> Iterator[None]:
+    """A fake API server, filled, in a thread of its own; ``path`` becomes the kubeconfig that leads to it."""
     loop, up, end = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
-    path = tmp_path / "kubeconfig"
 
     async def serve() -> None:
         api = FakeApi(bookmark_every_s=60.0)
-        await fill(api)
+        await fill(api, policies, actuation)
         api.log.clear()
         async with serving(api) as address:
             write_kubeconfig(path, address)
@@ -75,10 +75,20 @@ def kubeconfig(tmp_path: Path) -> Iterator[Path]:
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
     thread.start()
     assert up.wait(60.0)
-    yield path
-    loop.call_soon_threadsafe(end.set)
-    thread.join(30.0)
-    loop.close()
+    try:
+        yield
+    finally:
+        loop.call_soon_threadsafe(end.set)
+        thread.join(30.0)
+        loop.close()
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path) -> Iterator[Path]:
+    """The way to a thousand services."""
+    path = tmp_path / "kubeconfig"
+    with filled(path, POLICIES, "Scale"):
+        yield path
 
 
 @pytest.mark.bench

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from grpc import StatusCode
 from grpc.aio import AioRpcError
@@ -14,7 +16,7 @@ from numpy.random import default_rng
 from prometheus_client import CollectorRegistry
 
 from scaler.adapters.clock import SteadyClock, SystemClock
-from scaler.adapters.keda.listening import Listening
+from scaler.adapters.keda.external_scaler_pb2_grpc import ExternalScalerStub
 from scaler.adapters.kubernetes.cluster import cluster_of
 from scaler.adapters.kubernetes.election import Elector, Post, Terms
 from scaler.adapters.kubernetes.events import Events
@@ -23,7 +25,7 @@ from scaler.adapters.kubernetes.reporting import Reporter
 from scaler.adapters.telemetry import Telemetry
 from scaler.runtime.board import Board
 from scaler.settings import settings_from
-from scaler.wiring.answering import answering
+from scaler.wiring.answering import Answering, answering
 from scaler.wiring.errors import UserError
 from tests.adapters.keda.asking import connected, question, ref, replicas, stub
 from tests.adapters.kubernetes.conftest import Caller, calling, running, silent, until
@@ -50,12 +52,12 @@ class Replica:
     """One process' part in this: it follows, it may lead, and it answers."""
 
     elector: Elector
-    listening: Listening
+    answering: Answering
     registry: CollectorRegistry
 
     async def asked(self) -> float | StatusCode:
         """The count that it answers with, or the code with which it does not."""
-        async with connected(self.listening.port) as channel:
+        async with connected(self.answering.port) as channel:
             try:
                 active = await stub(channel).IsActive(ref())
                 count = replicas(await stub(channel).GetMetrics(question()))
@@ -86,11 +88,11 @@ async def replica(caller: Caller, identity: str, *words: str) -> AsyncIterator[R
     )
     registry = CollectorRegistry()
     settings = settings_from([*LISTENING, *words])
-    listening = await answering(settings, cluster, elector, Telemetry(registry, Board()), log)
-    assert listening is not None
+    made = await answering(settings, cluster, elector, Telemetry(registry, Board()), log)
+    assert made is not None
     async with running(cluster.run()):
-        yield Replica(elector=elector, listening=listening, registry=registry)
-        await listening.close()
+        yield Replica(elector=elector, answering=made, registry=registry)
+        await made.close()
 
 
 async def leading(elector: Elector) -> None:
@@ -178,9 +180,23 @@ async def test_a_process_that_only_advises_gives_keda_no_count(api: FakeApi, cal
         await all_answer(StatusCode.FAILED_PRECONDITION, one)
 
 
+async def test_an_answer_does_not_wait_for_a_tick(api: FakeApi, caller: Caller) -> None:
+    await decide(api, 3)
+
+    def ask() -> float:
+        with grpc.insecure_channel(f"127.0.0.1:{one.answering.port}") as channel:
+            return replicas(ExternalScalerStub(channel).GetMetrics(question(), timeout=10.0))
+
+    async with replica(caller, "one") as one, running(leading(one.elector)):
+        await all_answer(3, one)
+
+        # The loop of this test, which is the one that decides, stands still until the answer is there.
+        assert ThreadPoolExecutor(1).submit(ask).result(timeout=10.0) == 3
+
+
 async def test_a_port_that_is_taken_is_a_sentence(api: FakeApi, caller: Caller) -> None:
     async with replica(caller, "one") as one:
-        port = str(one.listening.port)
+        port = str(one.answering.port)
         with pytest.raises(UserError, match=f"--keda-listen-on {port}: 127.0.0.1:{port} cannot be listened on"):
             async with replica(caller, "two", "--keda-listen-on", port):
                 pass

@@ -115,12 +115,13 @@ class Elector:
         Every candidate can tell, by the Lease that it reads or writes. Only steady time is counted, but for the first
         heartbeat that a process reads: nobody saw when that was made.
         """
-        if self._heard is None:
+        heard = self._heard
+        if heard is None:
             return Missing(why="no heartbeat of a leader was read yet")
-        age_s = self.steady.now_s() - self._heard.at_s
+        age_s = self.steady.now_s() - heard.at_s
         if age_s > within_s:
             return Missing(why=f"the last heartbeat of a leader was {age_s:.0f} s ago, the limit is {within_s:.0f} s")
-        return self._heard.of_s
+        return heard.of_s
 
     async def lead(self, work: Callable[[], Awaitable[None]]) -> None:
         """Wait for the lease, then do ``work`` until it ends, is cancelled, or the lease is lost (LostLeaseError).
