@@ -18,7 +18,7 @@ from typing import Final
 from scaler.sim.compare.cells import SHARE, Cell
 from scaler.sim.compare.contenders import OURS, Contender
 from scaler.sim.compare.outcomes import Job, Outcome, outcome_of
-from scaler.sim.compare.suites import generated, grid
+from scaler.sim.compare.suites import grid, services
 from scaler.wiring.compare_store import kept_bound
 
 TUNING_SEEDS: Final = range(40)
@@ -62,7 +62,7 @@ def summary(outcomes: Sequence[Outcome]) -> Iterator[str]:
 
 def main(words: Sequence[str]) -> None:
     """Run the cells that ``words`` name, and print them as they come."""
-    suites = {"grid": grid(), "generated": generated(TUNING_SEEDS)}
+    suites = {"grid": grid(), "generated": services(TUNING_SEEDS)}
     chosen = [name for name in suites if name in words] or list(suites)
     filters = [word for word in words if word not in suites]
     with ProcessPoolExecutor(CORES) as pool:
