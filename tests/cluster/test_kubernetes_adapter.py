@@ -19,7 +19,7 @@ from scaler.adapters.kubernetes.cluster import KubernetesCluster, Model, cluster
 from scaler.adapters.kubernetes.election import Elector, Post, Terms
 from scaler.adapters.kubernetes.errors import ConflictError
 from scaler.adapters.kubernetes.events import Events, Happening, Regarding
-from scaler.adapters.kubernetes.informer import Means
+from scaler.adapters.kubernetes.informer import QUIET_S, Means
 from scaler.adapters.kubernetes.reporting import Reporter
 from scaler.adapters.kubernetes.targets import count_writer
 from scaler.adapters.kubernetes.transport import from_kubeconfig
@@ -45,7 +45,7 @@ T = TypeVar("T")
 class Controller:
     """One process' adapter, and what it asked for."""
 
-    def __init__(self, kubeconfig: Path, namespace: str) -> None:
+    def __init__(self, kubeconfig: Path, namespace: str, quiet_s: float = QUIET_S) -> None:
         self.requests: Counter[tuple[str, str, str]] = Counter()
         self.transport = from_kubeconfig(kubeconfig)
         log: Any = CapturingLogger()
@@ -57,7 +57,7 @@ class Controller:
         )
         self.events = Events(client=self.client, log=log, instance="forebay-0")
         reporter = Reporter(client=self.client, events=self.events, log=log)
-        means = Means(client=self.client, clock=STEADY, chance=default_rng(1), log=log)
+        means = Means(client=self.client, clock=STEADY, chance=default_rng(1), log=log, quiet_s=quiet_s)
         self.means, self.log = means, log
         self.cluster: KubernetesCluster = cluster_of(self.client, means, (namespace,), reporter)
 
@@ -97,8 +97,8 @@ async def eventually(look: Callable[[], Awaitable[T]], claim: Callable[[T], bool
 
 
 @asynccontextmanager
-async def at_work(kubeconfig: Path, tenant: Tenant) -> AsyncIterator[Controller]:
-    controller = Controller(kubeconfig, tenant.namespace)
+async def at_work(kubeconfig: Path, tenant: Tenant, quiet_s: float = QUIET_S) -> AsyncIterator[Controller]:
+    controller = Controller(kubeconfig, tenant.namespace, quiet_s)
     following = asyncio.ensure_future(controller.cluster.run())
     try:
         yield controller
