@@ -26,6 +26,7 @@ from scaler.core.model import (
     TargetMemory,
     Version,
     Wished,
+    Work,
 )
 
 NAME = "models/llama"
@@ -38,6 +39,18 @@ def key(version: str = "v1", role: Role = Role.SERVE) -> TargetKey:
 
 def load(running: float = 0.0, waiting: float = 0.0, kv_usage: float = 0.0, at_s: float = START_S) -> Load:
     return Load(at_s=at_s, running=running, waiting=waiting, kv_usage=kv_usage)
+
+
+def work(
+    prefill: float = 0.0, decode: float = 0.0, finished: float = 0.0, inter_token_latency_s: float | None = None
+) -> Work:
+    """So many tokens and requests by the second."""
+    return Work(
+        prefill_tokens_per_s=prefill,
+        decode_tokens_per_s=decode,
+        finished_per_s=finished,
+        inter_token_latency_s=inter_token_latency_s,
+    )
 
 
 def ready(name: str = "a", age_s: float = 1000.0, at_s: float = START_S, load: Load | Missing | None = None) -> Replica:

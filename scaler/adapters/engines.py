@@ -21,8 +21,13 @@ class Signal(Enum):
     AWAKE = "1 awake, 0 asleep"
     TTFT = "time to first token"
     ITL = "time between tokens"
-    PROMPT_TOKENS = "prompt tokens worked on"
+    PREFILL_TOKENS = "prompt tokens computed, without those found in a cache"
+    PROMPT_TOKENS = "prompt tokens, with those found in a cache"
+    CACHED_TOKENS = "prompt tokens found in the prefix cache"
+    QUERIED_TOKENS = "prompt tokens looked for in the prefix cache, where that is not every prompt token once"
     GENERATION_TOKENS = "tokens generated"
+    ANSWER_TOKENS = "tokens of the answers that have ended"
+    FINISHED = "requests that have ended, however they did (of a histogram, how often it was observed)"
 
 
 class Kind(Enum):
@@ -53,6 +58,9 @@ NAMESPACE_LABELS: Final = ("exported_namespace", "namespace", "pod_namespace", "
 SUMMED_LABELS: Final = ("engine", "dp_rank")
 """The data-parallel engines of one server, each with its own requests and its own cache."""
 
+PARTED_LABELS: Final = ("is_streaming", "cache_source")
+"""What some engines count apart; the parts make one number."""
+
 
 def _gauges(*names: str, labels: tuple[tuple[str, str], ...] = ()) -> Choice:
     return tuple(Metric(name=name, kind=Kind.GAUGE, labels=labels) for name in names)
@@ -62,9 +70,9 @@ def _histogram(name: str) -> Choice:
     return (Metric(name=name, kind=Kind.HISTOGRAM),)
 
 
-def _counter(name: str) -> tuple[Choice, ...]:
+def _counter(name: str, labels: tuple[tuple[str, str], ...] = ()) -> tuple[Choice, ...]:
     """A counter as OpenMetrics exposes it, then as older clients and some relays do."""
-    return tuple((Metric(name=exposed, kind=Kind.COUNTER),) for exposed in (f"{name}_total", name))
+    return tuple((Metric(name=exposed, kind=Kind.COUNTER, labels=labels),) for exposed in (f"{name}_total", name))
 
 
 VLLM: Final[Table] = {
@@ -81,8 +89,15 @@ VLLM: Final[Table] = {
         _histogram("vllm:inter_token_latency_seconds"),
         _histogram("vllm:time_per_output_token_seconds"),
     ),
+    Signal.PREFILL_TOKENS: _counter("vllm:prompt_tokens_by_source", (("source", "local_compute"),)),
+    # Of a vLLM that does not tell the source. It looks a request up again in every step that it has to wait, so hits
+    # alone may exceed the prompts; their share of the queries stays a share. (They were once counted in blocks.)
     Signal.PROMPT_TOKENS: _counter("vllm:prompt_tokens"),
+    Signal.CACHED_TOKENS: (*_counter("vllm:prefix_cache_hits"), *_counter("vllm:gpu_prefix_cache_hits")),
+    Signal.QUERIED_TOKENS: (*_counter("vllm:prefix_cache_queries"), *_counter("vllm:gpu_prefix_cache_queries")),
     Signal.GENERATION_TOKENS: _counter("vllm:generation_tokens"),
+    # Every request that ended, once; request_success has the same by reason, in five series.
+    Signal.FINISHED: (_histogram("vllm:e2e_request_latency_seconds"),),
 }
 
 SGLANG: Final[Table] = {
@@ -102,11 +117,17 @@ SGLANG: Final[Table] = {
         _histogram("sglang:inter_token_latency_seconds"),
         _histogram("sglang:time_per_output_token_seconds"),
     ),
+    # The scheduler's own counters go on while requests run. The others, of older versions, jump when a request ends.
+    Signal.PREFILL_TOKENS: _counter("sglang:realtime_tokens", (("mode", "prefill_compute"),)),
     Signal.PROMPT_TOKENS: _counter("sglang:prompt_tokens"),
-    Signal.GENERATION_TOKENS: _counter("sglang:generation_tokens"),
+    Signal.CACHED_TOKENS: _counter("sglang:cached_tokens"),
+    Signal.GENERATION_TOKENS: _counter("sglang:realtime_tokens", (("mode", "decode"),)),
+    Signal.ANSWER_TOKENS: _counter("sglang:generation_tokens"),
+    Signal.FINISHED: _counter("sglang:num_requests"),
 }
 
-# trtllm-serve's own names, then those of Triton with the TensorRT-LLM backend.
+# trtllm-serve's own names, then those of Triton with the TensorRT-LLM backend, which counts no tokens. Tokens are
+# counted when a request ends, and the time between them is a mean for each request.
 TENSORRT_LLM: Final[Table] = {
     Signal.RUNNING: (
         _gauges("trtllm_num_requests_running"),
@@ -122,15 +143,21 @@ TENSORRT_LLM: Final[Table] = {
     ),
     Signal.TTFT: (_histogram("trtllm_time_to_first_token_seconds"),),
     Signal.ITL: (_histogram("trtllm_time_per_output_token_seconds"),),
+    Signal.PROMPT_TOKENS: _counter("trtllm_prompt_tokens"),
+    Signal.CACHED_TOKENS: _counter("trtllm_prompt_cached_tokens"),
+    Signal.ANSWER_TOKENS: _counter("trtllm_generation_tokens"),
+    Signal.FINISHED: (_histogram("trtllm_e2e_request_latency_seconds"),),
 }
 
-# No share of the cache in use and no time to first token; token counts are the sums of two histograms.
+# No share of the cache in use and no time to first token; token counts are the sums of two histograms, of requests that
+# have ended. What its prefix cache saves is told nowhere, so all of a prompt counts.
 TGI: Final[Table] = {
     Signal.RUNNING: (_gauges("tgi_batch_current_size"),),
     Signal.WAITING: (_gauges("tgi_queue_size"),),
     Signal.ITL: (_histogram("tgi_request_mean_time_per_token_duration"),),
     Signal.PROMPT_TOKENS: ((Metric(name="tgi_request_input_length_sum", kind=Kind.COUNTER),),),
-    Signal.GENERATION_TOKENS: ((Metric(name="tgi_request_generated_tokens_sum", kind=Kind.COUNTER),),),
+    Signal.ANSWER_TOKENS: ((Metric(name="tgi_request_generated_tokens_sum", kind=Kind.COUNTER),),),
+    Signal.FINISHED: tuple(reversed(_counter("tgi_request_success"))),
 }
 
 # An embedding server has no tokens to time and no KV cache. It does not say how many requests it works on either; the

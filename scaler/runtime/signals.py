@@ -12,14 +12,14 @@ from scaler.core.model import Load, Missing
 class Asked:
     """One policy's question. ``pods`` are the names of its ready pods, in ``namespace``, which all should answer.
 
-    ``percentile`` is that of the time-to-first-token objective, 95 where the policy has none.
+    ``percentile`` is that of the time-to-first-token objective; without one the time is not asked for.
     """
 
     policy: str
     namespace: str
     signals: Signals
     pods: tuple[str, ...]
-    percentile: float = 95.0
+    percentile: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

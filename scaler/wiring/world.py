@@ -63,13 +63,13 @@ class World:
 def _question(model: Model) -> Asked:
     fleets = [seen.fleet for seen in model.observation.fleets if isinstance(seen.fleet, Fleet)]
     objective = model.policy.time_to_first_token
-    asked = Asked(
+    return Asked(
         policy=model.policy.name,
         namespace=model.object.namespace,
         signals=model.document.spec.signals,
         pods=tuple(replica.name for fleet in fleets for replica in fleet.ready()),
+        percentile=None if objective is None else objective.percentile,
     )
-    return asked if objective is None else replace(asked, percentile=objective.percentile)
 
 
 def joined(observation: Observation, answer: Answered) -> Observation:

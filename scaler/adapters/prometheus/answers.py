@@ -7,11 +7,11 @@ from functools import lru_cache
 from typing import Any, Final
 
 from scaler.adapters.engines import POD_LABELS, TABLES, Signal
-from scaler.adapters.prometheus.promql import Question
+from scaler.adapters.prometheus.promql import TOLD_LABEL, Question, Told
 from scaler.adapters.prometheus.quantile import quantile_of
 from scaler.adapters.prometheus.series import PodKey, PodRows, Row, bucket_rates, rows_by_pool, rows_of
 from scaler.adapters.prometheus.server import Lack, Reason
-from scaler.core.model import Load
+from scaler.core.model import Load, Missing, Work
 from scaler.runtime.signals import Asked
 
 NAMED_AT_MOST: Final = 3
@@ -39,6 +39,7 @@ class Reading:
         self._lacks = {question: got for question, got in rows.items() if isinstance(got, Lack)}
         found = {question: got for question, got in rows.items() if not isinstance(got, Lack)}
         self._pods = {question: PodRows(found.get(question, ())) for question in ABOUT_PODS}
+        self._work = _by_what_is_told(found.get(Question.WORK, ()))
         self._rates = bucket_rates(found.get(Question.FIRST_TOKENS, ()))
         self._pools = {question: rows_by_pool(found.get(question, ())) for question in ABOUT_POOLS}
 
@@ -55,6 +56,10 @@ class Reading:
     def pods(self, question: Question) -> PodRows | Lack:
         """The answer to ``question``, by pod; empty where the engines in use have no metric for it."""
         return self._lacks.get(question, self._pods[question])
+
+    def work(self, told: Told) -> PodRows | Lack:
+        """What the counters of work say of one thing, by pod."""
+        return self._lacks.get(Question.WORK, self._work[told])
 
     def rates(self, namespace: str, model: str) -> Mapping[float, float] | Lack:
         """The rates of the buckets of the time to first token."""
@@ -77,6 +82,13 @@ ABOUT_PODS: Final = (
 ABOUT_POOLS: Final = (Question.PICKER_TIMES, Question.PICKER_QUEUE)
 
 
+def _by_what_is_told(rows: Iterable[Row]) -> Mapping[Told, PodRows]:
+    split: dict[str, list[Row]] = {told.value: [] for told in Told}
+    for row in rows:
+        split.get(row.labels.get(TOLD_LABEL, ""), []).append(row)
+    return {told: PodRows(split[told.value]) for told in Told}
+
+
 def model_of(ask: Asked) -> str:
     """The value of the model label that is asked for."""
     return ask.signals.model_name or ask.policy.rpartition("/")[2]
@@ -85,12 +97,20 @@ def model_of(ask: Asked) -> str:
 # --- The load of a pod -------------------------------------------------------------------------------------------
 
 
-def load_of(readings: Sequence[Reading], ask: Asked, pod: str) -> Load | Lack:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadTold:
+    """The load of a pod, with the fault for which its work is missing, where it is one."""
+
+    load: Load
+    work_lack: Lack | None
+
+
+def load_of(readings: Sequence[Reading], ask: Asked, pod: str) -> LoadTold | Lack:
     """What the engine in ``pod`` said of its work, by the server that has the newest sample of it."""
     said = [_load(reading, ask, (ask.namespace, pod)) for reading in readings]
-    loads = [load for load in said if isinstance(load, Load)]
+    loads = [told for told in said if isinstance(told, LoadTold)]
     if loads:
-        return max(loads, key=lambda load: load.at_s)
+        return max(loads, key=lambda told: told.load.at_s)
     return _most_telling([lack for lack in said if isinstance(lack, Lack)], "engines")
 
 
@@ -101,7 +121,7 @@ def _most_telling(lacks: Sequence[Lack], what: str) -> Lack:
     return next((lack for lack in lacks if lack.reason is not Reason.NO_SERIES), lacks[0])
 
 
-def _load(reading: Reading, ask: Asked, pod: PodKey) -> Load | Lack:
+def _load(reading: Reading, ask: Asked, pod: PodKey) -> LoadTold | Lack:
     table, found = TABLES[ask.signals.engine], dict[Question, float]()
     for question, signal in TOLD_BY:
         if signal not in table:
@@ -113,13 +133,83 @@ def _load(reading: Reading, ask: Asked, pod: PodKey) -> Load | Lack:
     lack = _why_no_supply(reading, ask, pod)
     if lack is not None:
         return lack
-    return Load(
+    work = work_of(reading, ask, pod)
+    load = Load(
         at_s=found[Question.TIMES],
         running=found[Question.RUNNING],
         waiting=found[Question.WAITING],
         # An engine without a figure for its cache is sized by its requests alone; 0 asks for nothing on top of them.
         kv_usage=found.get(Question.KV_USAGE, 0.0),
+        work=Missing(why=work.why) if isinstance(work, Lack) else work,
     )
+    return LoadTold(load=load, work_lack=work if isinstance(work, Lack) and work not in NO_FAULT else None)
+
+
+COUNTS_NOTHING: Final = Lack(reason=Reason.NO_SERIES, why="its engine counts no tokens")
+SCRAPED_ONCE: Final = Lack(reason=Reason.NO_SERIES, why="its engine was scraped only once in the last minute")
+NO_FAULT: Final = (COUNTS_NOTHING, SCRAPED_ONCE)
+"""Why there is no work where nothing is wrong: of an embedding server, and of a replica that has only just begun."""
+
+
+def work_of(reading: Reading, ask: Asked, pod: PodKey) -> Work | Lack:
+    """What the engine in ``pod`` did in the last minute, by the second."""
+    table = TABLES[ask.signals.engine]
+    if Signal.PROMPT_TOKENS not in table:
+        return COUNTS_NOTHING
+    told = _told(reading, ask, pod)
+    if isinstance(told, Lack):
+        return told
+    if Told.SCRAPES in told:
+        return SCRAPED_ONCE
+    for signals, any_of in NEEDED:
+        if told.keys().isdisjoint(any_of):
+            metric = next(table[signal][0][0].name for signal in signals if signal in table)
+            rows = reading.work(any_of[0])
+            return rows if isinstance(rows, Lack) else _absent(reading, rows, metric, ask, pod)
+    return _work(told)
+
+
+NEEDED: Final = (
+    ((Signal.PREFILL_TOKENS, Signal.PROMPT_TOKENS), (Told.PREFILL, Told.PROMPT)),
+    ((Signal.GENERATION_TOKENS, Signal.ANSWER_TOKENS), (Told.GENERATED, Told.ANSWERED)),
+    ((Signal.FINISHED,), (Told.FINISHED,)),
+)
+"""What makes a `Work`: one told thing of each line, by the metrics of one of its signals."""
+
+
+def _told(reading: Reading, ask: Asked, pod: PodKey) -> Mapping[Told, float] | Lack:
+    """All that the counters of ``pod`` tell, each a number of 0 or more."""
+    found: dict[Told, float] = {}
+    for told in Told:
+        rows = reading.work(told)
+        if isinstance(rows, Lack):
+            return rows
+        value = rows.value(pod, model_of(ask))
+        if value is None:
+            continue
+        if not math.isfinite(value):
+            return Lack(reason=Reason.NOT_A_NUMBER, why=f"what its engine counts ({told.value}) is {value}")
+        if value < 0.0:
+            return Lack(reason=Reason.NOT_A_NUMBER, why="its engine has begun to count anew within the last minute")
+        found[told] = value
+    return found
+
+
+def _work(told: Mapping[Told, float]) -> Work:
+    spent_s, gaps = told.get(Told.BETWEEN), told.get(Told.GAPS, 0.0)
+    return Work(
+        prefill_tokens_per_s=told[Told.PREFILL] if Told.PREFILL in told else _uncached(told),
+        decode_tokens_per_s=told[Told.GENERATED] if Told.GENERATED in told else told[Told.ANSWERED],
+        finished_per_s=told[Told.FINISHED],
+        inter_token_latency_s=None if spent_s is None or gaps <= 0.0 else spent_s / gaps,
+    )
+
+
+def _uncached(told: Mapping[Told, float]) -> float:
+    """The prompt tokens without the share that the prefix cache had: 100 with 30 hits in 120 queries are 75."""
+    prompt = told[Told.PROMPT]
+    queried = told.get(Told.QUERIED, prompt)
+    return prompt * (1.0 - min(told.get(Told.CACHED, 0.0) / queried, 1.0)) if queried > 0.0 else prompt
 
 
 def _value(reading: Reading, question: Question, signal: Signal, ask: Asked, pod: PodKey) -> float | Lack:
@@ -195,8 +285,13 @@ def _pairs(name: str) -> frozenset[str]:
 # --- The model as a whole ----------------------------------------------------------------------------------------
 
 
+NOT_ASKED: Final = Lack(reason=Reason.NO_SERIES, why="the policy has no objective for it")
+
+
 def first_token_s(readings: Sequence[Reading], ask: Asked) -> float | Lack:
     """The time to first token at the percentile asked for, over all versions of the model."""
+    if ask.percentile is None:
+        return NOT_ASKED
     if Signal.TTFT not in TABLES[ask.signals.engine]:
         return Lack(reason=Reason.NO_SERIES, why=f"the engine {ask.signals.engine.value} does not tell it")
     rates: dict[float, float] = {}

@@ -1,8 +1,8 @@
 """The questions as PromQL: how many they are depends on the engines in use, never on how many policies use them.
 
-Every answer is grouped to the pod (or pool, or model) before it leaves Prometheus. Data-parallel engines of a server
-are summed, and then the largest of what is left is taken: a pod that two jobs scrape, or two Prometheus of a pair,
-counts once.
+Every answer is grouped to the pod (or pool, or model) before it leaves Prometheus. Of the series of one engine the
+largest counts, for a pod that two jobs scrape, or two Prometheus of a pair, counts once; then the data-parallel engines
+of a server are summed.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -16,6 +16,7 @@ from scaler.adapters.engines import (
     GPU_XID,
     MODEL_LABELS,
     NAMESPACE_LABELS,
+    PARTED_LABELS,
     PICKER_QUEUE,
     PICKER_SATURATION,
     POD_LABELS,
@@ -32,8 +33,11 @@ from scaler.api.v1alpha1 import Engine
 MEAN_OVER: Final = "1m"
 """What `Load` promises of running and kv_usage."""
 
+WORK_OVER: Final = "1m"
+"""What `Work` promises: two scrapes a minute at least, or there is none."""
+
 RATE_OVER: Final = "2m"
-"""Of a rate: two samples at least, even where the engines are scraped only once a minute."""
+"""Of other rates: two samples at least, even where the engines are scraped only once a minute."""
 
 GUARD_OVER: Final = "5m"
 
@@ -46,6 +50,7 @@ class Question(Enum):
     WAITING = "waiting"
     KV_USAGE = "KV usage"
     AWAKE = "sleep state"
+    WORK = "tokens and requests by the second"
     FIRST_TOKENS = "time to first token"
     PICKER_TIMES = "endpoint picker's sample times"
     PICKER_QUEUE = "endpoint picker's queue"
@@ -53,11 +58,30 @@ class Question(Enum):
     TENSOR_ACTIVITY = "tensor activity"
 
 
-_BY_POD: Final = f"by ({', '.join((*NAMESPACE_LABELS, *POD_LABELS, *MODEL_LABELS))})"
+class Told(Enum):
+    """What a row of `Question.WORK` tells, by its label `TOLD_LABEL`; by the second, but for the last."""
+
+    PREFILL = "prefill"
+    PROMPT = "prompt"  # this and the next three only of an engine that does not tell PREFILL
+    CACHED = "cached"
+    QUERIED = "queried"
+    ANSWERED = "answered"
+    GENERATED = "generated"
+    FINISHED = "finished"
+    BETWEEN = "between"  # the seconds between tokens added up; over the next one it is their mean
+    GAPS = "gaps"
+    SCRAPES = "scrapes"  # in that minute, where there was only one
+
+
+TOLD_LABEL: Final = "told"
+
+_POD: Final = ", ".join((*NAMESPACE_LABELS, *POD_LABELS, *MODEL_LABELS))
+_BY_POD: Final = f"by ({_POD})"
+_BY_ENGINE: Final = f"by ({_POD}, {', '.join(SUMMED_LABELS)})"
+_BY_PART: Final = f"by ({_POD}, {', '.join((*SUMMED_LABELS, *PARTED_LABELS))})"
 _BY_MODEL: Final = f"by ({', '.join((*NAMESPACE_LABELS, *MODEL_LABELS, 'le'))})"
 _POOL: Final = ", ".join((*NAMESPACE_LABELS, POOL_LABEL))
 _POOL_MODELS: Final = f"{_POOL}, model_name, target_model_name"
-_ACROSS_ENGINES: Final = f"without ({', '.join(SUMMED_LABELS)})"
 
 _LATER_PARTS: Final = frozenset(
     metric.name for table in TABLES.values() for choice in table.get(Signal.WAITING, ()) for metric in choice[1:]
@@ -75,6 +99,7 @@ def engine_queries(engines: frozenset[Engine], matchers: str) -> Mapping[Questio
         Question.WAITING: _by_choice(engines, Signal.WAITING, matchers, _last_sum),
         Question.KV_USAGE: _by_choice(engines, Signal.KV_USAGE, matchers, _mean_share),
         Question.AWAKE: _by_choice(engines, Signal.AWAKE, matchers, _least),
+        Question.WORK: _work(engines, matchers),
         Question.FIRST_TOKENS: _by_choice(engines, Signal.TTFT, matchers, _bucket_rates),
     }
     return MappingProxyType({question: text for question, text in texts.items() if text})
@@ -107,9 +132,10 @@ def selector(metrics: Iterable[Metric], matchers: str, suffix: str = "") -> str:
     """The series of ``metrics``, which have their labels in common."""
     chosen = list(metrics)
     names = "|".join(f"{metric.name}{suffix}" for metric in chosen)
-    operator = "=~" if len(chosen) > 1 else "="
-    parts = [f'__name__{operator}"{names}"', *(f'{label}="{value}"' for label, value in chosen[0].labels), matchers]
-    return f"{{{','.join(part for part in parts if part)}}}"
+    named = f'__name__=~"{names}"' if len(chosen) > 1 else ""
+    parts = [named, *(f'{label}="{value}"' for label, value in chosen[0].labels), matchers]
+    inside = ",".join(part for part in parts if part)
+    return f"{{{inside}}}" if named else f"{names}{{{inside}}}" if inside else names
 
 
 def _by_choice(engines: frozenset[Engine], signal: Signal, matchers: str, wrap: Wrap) -> str:
@@ -139,12 +165,12 @@ def _oldest(metrics: Iterable[Metric], matchers: str) -> str:
 
 def _mean_running(metrics: Iterable[Metric], matchers: str) -> str:
     parts = [_mean(group, matchers) for group in _alike(metrics)]
-    return f"max {_BY_POD} (sum {_ACROSS_ENGINES} ({' or '.join(parts)}))"
+    return f"sum {_BY_POD} (max {_BY_ENGINE} ({' or '.join(parts)}))"
 
 
 def _mean_share(metrics: Iterable[Metric], matchers: str) -> str:
     parts = [_mean(group, matchers) for group in _alike(metrics)]
-    return f"max {_BY_POD} (avg {_ACROSS_ENGINES} ({' or '.join(parts)}))"
+    return f"avg {_BY_POD} (max {_BY_ENGINE} ({' or '.join(parts)}))"
 
 
 def _mean(group: list[Metric], matchers: str) -> str:
@@ -157,7 +183,8 @@ def _mean(group: list[Metric], matchers: str) -> str:
 
 def _last_sum(metrics: Iterable[Metric], matchers: str) -> str:
     parts = [selector(group, matchers) for group in _alike(metrics)]
-    return f"max {_BY_POD} (sum {_ACROSS_ENGINES} ({' or '.join(parts)}))"
+    by_queue = f"by ({_POD}, {', '.join(SUMMED_LABELS)}, __name__)"
+    return f"sum {_BY_POD} (max {by_queue} ({' or '.join(parts)}))"
 
 
 def _least(metrics: Iterable[Metric], matchers: str) -> str:
@@ -167,6 +194,57 @@ def _least(metrics: Iterable[Metric], matchers: str) -> str:
 def _bucket_rates(metrics: Iterable[Metric], matchers: str) -> str:
     parts = [f"rate({selector(group, matchers, '_bucket')}[{RATE_OVER}])" for group in _alike(metrics)]
     return f"sum {_BY_MODEL} ({' or '.join(parts)})"
+
+
+def _work(engines: frozenset[Engine], matchers: str) -> str:
+    """All counters of work in one question, each row labelled with what it tells."""
+    texts = {told: _by_choice(engines, signal, matchers, wrap) for told, (signal, wrap) in _WORK.items()}
+    parts = {told: _labelled(told, text) for told, text in texts.items() if text}
+    if Told.PROMPT not in parts:
+        return ""
+    instead = " or ".join(parts.pop(told) for told in _INSTEAD if told in parts)
+    if Told.PREFILL in parts:
+        computed = _by_choice(engines, Signal.PREFILL_TOKENS, matchers, _present)
+        instead = f"(({instead}) unless on ({_POD}) ({computed}))"
+    return f"sum by ({_POD}, {TOLD_LABEL}) ({' or '.join((*parts.values(), instead))})"
+
+
+def _labelled(told: Told, text: str) -> str:
+    # Grouped before anything else is done to them: long sets of labels are what costs. The choices of one signal have
+    # the same labels, so that the second is left out by itself where the first is there.
+    return f'label_replace(max {_BY_PART} ({text}), "{TOLD_LABEL}", "{told.value}", "", "")'
+
+
+def _of_the_minute(form: str, suffix: str = "") -> Wrap:
+    def wrap(metrics: Iterable[Metric], matchers: str) -> str:
+        return " or ".join(
+            form.format(f"{selector(group, matchers, suffix)}[{WORK_OVER}]") for group in _alike(metrics)
+        )
+
+    return wrap
+
+
+# Not rate(), which stretches what it saw to the edges of its minute: right for four scrapes, but half of the truth for
+# a replica that was scraped twice, and a quarter less where one scrape at an edge was lost. A slope goes through what
+# there is. It knows no resets; after one it points down, and is told from a rate by that.
+_SLOPE: Final = _of_the_minute("deriv({})")
+_WORK: Final[Mapping[Told, tuple[Signal, Wrap]]] = {
+    Told.PREFILL: (Signal.PREFILL_TOKENS, _SLOPE),
+    Told.GENERATED: (Signal.GENERATION_TOKENS, _SLOPE),
+    Told.FINISHED: (Signal.FINISHED, _SLOPE),
+    Told.BETWEEN: (Signal.ITL, _of_the_minute("deriv({})", "_sum")),
+    Told.GAPS: (Signal.ITL, _SLOPE),
+    Told.SCRAPES: (Signal.PROMPT_TOKENS, _of_the_minute("count_over_time({}) == 1")),
+    Told.PROMPT: (Signal.PROMPT_TOKENS, _SLOPE),
+    Told.CACHED: (Signal.CACHED_TOKENS, _SLOPE),
+    Told.QUERIED: (Signal.QUERIED_TOKENS, _SLOPE),
+    Told.ANSWERED: (Signal.ANSWER_TOKENS, _SLOPE),
+}
+_INSTEAD: Final = (Told.PROMPT, Told.CACHED, Told.QUERIED, Told.ANSWERED)
+
+
+def _present(metrics: Iterable[Metric], matchers: str) -> str:
+    return " or ".join(selector(group, matchers) for group in _alike(metrics))
 
 
 def _queue(choice: Choice, matchers: str) -> str:

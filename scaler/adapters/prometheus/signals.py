@@ -6,7 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from scaler.adapters.prometheus.answers import Pool, Reading, first_token_s, load_of, model_of, queue_of, warnings_of
+from scaler.adapters.prometheus.answers import (
+    NOT_ASKED,
+    LoadTold,
+    Pool,
+    Reading,
+    first_token_s,
+    load_of,
+    model_of,
+    queue_of,
+    warnings_of,
+)
 from scaler.adapters.prometheus.own import OwnQueries
 from scaler.adapters.prometheus.promql import Question, engine_queries, gpu_queries, picker_queries
 from scaler.adapters.prometheus.server import Lack, Prometheus, Reads, Reason, Server
@@ -17,6 +27,7 @@ from scaler.runtime.signals import Answered, Asked
 Value = TypeVar("Value")
 
 ONLY_QUERIES: Final = Lack(reason=Reason.NO_SERIES, why="the engine is Custom: its queries tell the service's work")
+NO_FAULT: Final = (ONLY_QUERIES, NOT_ASKED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +46,15 @@ class _Wanted:
     """What the policies of this tick need at all: the only thing that the number of queries depends on."""
 
     engines: frozenset[Engine]
+    has_objectives: bool
     has_pools: bool
 
     def queries(self, server: Server) -> dict[Question, str]:
         queries: dict[Question, str] = {}
         if Reads.ENGINES in server.reads:
             queries |= engine_queries(self.engines, server.matchers)
+            if not self.has_objectives:
+                queries.pop(Question.FIRST_TOKENS, None)
         if Reads.PICKER in server.reads and self.has_pools:
             queries |= picker_queries(server.matchers)
         if Reads.GPUS in server.reads and self.engines:
@@ -61,15 +75,16 @@ class _ToldOf:
     """All that was read for one policy, with the reasons that the seam has no room for."""
 
     ask: Asked
-    loads: Mapping[str, Load | Lack]
+    loads: Mapping[str, LoadTold | Lack]
     ttft_s: float | Lack
     gateway_waiting: float | Lack | None
     own_replicas: float | Lack | None
     warnings: Mapping[str, tuple[str, ...]]
 
     def lacks(self) -> list[Lack]:
-        values = [*self.loads.values(), self.ttft_s, self.gateway_waiting, self.own_replicas]
-        return [value for value in values if isinstance(value, Lack) and value is not ONLY_QUERIES]
+        works = [told.work_lack for told in self.loads.values() if isinstance(told, LoadTold)]
+        values = [*self.loads.values(), *works, self.ttft_s, self.gateway_waiting, self.own_replicas]
+        return [value for value in values if isinstance(value, Lack) and value not in NO_FAULT]
 
 
 class PrometheusSignals:
@@ -138,6 +153,7 @@ async def _reading(server: Prometheus, wanted: _Wanted, at_s: float) -> Reading:
 def _wanted(asked: Sequence[Asked]) -> _Wanted:
     return _Wanted(
         engines=frozenset(ask.signals.engine for ask in asked) - {Engine.CUSTOM},
+        has_objectives=any(ask.percentile is not None for ask in asked),
         has_pools=any(ask.signals.inference_pool_ref is not None for ask in asked),
     )
 
@@ -181,12 +197,16 @@ def _gateway_waiting(ask: Asked, seen: _Seen, at_s: float) -> float | Lack | Non
 
 def _answered(told: _ToldOf) -> Answered:
     return Answered(
-        loads={pod: _value(load) for pod, load in told.loads.items()},
+        loads={pod: _load(load) for pod, load in told.loads.items()},
         ttft_s=_value(told.ttft_s),
         gateway_waiting=NO_PICKER if told.gateway_waiting is None else _value(told.gateway_waiting),
         own_replicas=None if told.own_replicas is None else _value(told.own_replicas),
         asleep=_asleep(told),
     )
+
+
+def _load(told: LoadTold | Lack) -> Load | Missing:
+    return told.load if isinstance(told, LoadTold) else _value(told)
 
 
 def _value(told: Value | Lack) -> Value | Missing:
@@ -204,5 +224,5 @@ def _asleep(told: _ToldOf) -> frozenset[str]:
     return frozenset(pod for pod, load in told.loads.items() if _sleeps(load))
 
 
-def _sleeps(load: Load | Lack) -> bool:
-    return isinstance(load, Lack) and load.reason is Reason.ASLEEP
+def _sleeps(told: LoadTold | Lack) -> bool:
+    return isinstance(told, Lack) and told.reason is Reason.ASLEEP

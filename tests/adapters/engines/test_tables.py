@@ -14,15 +14,24 @@ from scaler.api.v1alpha1 import Engine
 
 SAMPLES = Path(__file__).parent / "samples"
 
-FORMER = {"vllm:gpu_cache_usage_perc", "vllm:time_per_output_token_seconds"}
-WITHOUT_SUFFIX = {"vllm:prompt_tokens", "vllm:generation_tokens"}
+FORMER = {
+    "vllm:gpu_cache_usage_perc",
+    "vllm:time_per_output_token_seconds",
+    "vllm:gpu_prefix_cache_hits_total",
+    "vllm:gpu_prefix_cache_queries_total",
+}
 
 
 def metrics(table: engines.Table) -> list[Metric]:
     return [metric for choices in table.values() for choice in choices for metric in choice]
 
 
-CURRENT = [metric for metric in metrics(VLLM) if metric.name not in FORMER | WITHOUT_SUFFIX]
+def is_current(metric: Metric) -> bool:
+    has_suffix = metric.kind is not Kind.COUNTER or metric.name.endswith("_total")
+    return has_suffix and metric.name not in FORMER
+
+
+CURRENT = [metric for metric in metrics(VLLM) if is_current(metric)]
 
 
 def catalog() -> Mapping[str, tuple[str, set[str]]]:
@@ -60,8 +69,9 @@ def test_a_name_of_the_table_is_served_as_it_is_asked_for(metric: Metric, sample
 def test_a_former_name_comes_after_its_successor(name: str) -> None:
     places = [place for choices in VLLM.values() for place, choice in enumerate(choices) if choice[0].name == name]
 
-    assert places == [1]
-    assert name not in catalog()
+    assert places
+    assert min(places) > 0
+    assert name.removesuffix("_total") not in catalog()
 
 
 def test_a_counter_is_asked_for_with_its_suffix_first() -> None:

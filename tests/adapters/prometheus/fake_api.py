@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -11,12 +11,17 @@ from typing import Any
 
 from aiohttp import web
 
-from scaler.adapters.prometheus.promql import Question, engine_queries, gpu_queries, picker_queries
+from scaler.adapters.prometheus.promql import TOLD_LABEL, Question, Told, engine_queries, gpu_queries, picker_queries
 from scaler.api.v1alpha1 import Engine, InferencePoolRef, Queries, Signals
 from scaler.runtime.signals import Asked
+from tests.builders import work
 
 AT_S = 1_795_321_800.0
 NAMESPACE = "models"
+
+COUNTED = {Told.PREFILL: 900.0, Told.GENERATED: 200.0, Told.FINISHED: 2.0, Told.BETWEEN: 3.96, Told.GAPS: 198.0}
+WORK = work(prefill=900.0, decode=200.0, finished=2.0, inter_token_latency_s=0.02)
+"""What COUNTED comes to."""
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Labels = dict[str, str]
@@ -29,7 +34,7 @@ def asked(
     model: str | None = None,
     pool: str | None = None,
     queries: Queries | None = None,
-    percentile: float = 95.0,
+    percentile: float | None = 95.0,
 ) -> Asked:
     signals = Signals(
         engine=engine,
@@ -63,9 +68,9 @@ class FakePrometheus:
         at_s: float = AT_S - 5.0,
         model: str | None = "llama",
         labels: Labels | None = None,
+        counted: Mapping[Told, float] = COUNTED,
     ) -> None:
-        of_pod = {"namespace": NAMESPACE, "pod": name} if labels is None else labels
-        every = of_pod | ({} if model is None else {"model_name": model})
+        every = of_pod(name, model, labels)
         values = {
             Question.TIMES: at_s,
             Question.RUNNING: running,
@@ -76,6 +81,8 @@ class FakePrometheus:
         for question, value in values.items():
             if value is not None:
                 self.row(question, every, value)
+        for told, value in counted.items():
+            self.row(Question.WORK, every | {TOLD_LABEL: told.value}, value)
 
     def row(self, question: Question, labels: Labels, value: float | str) -> None:
         self.rows.setdefault(question, []).append((labels, value))
@@ -95,6 +102,11 @@ class FakePrometheus:
         question = QUESTIONS.get(promql)
         result = self.results.get(promql, []) if question is None else _vector(self.rows.get(question, []))
         return _success(result)
+
+
+def of_pod(name: str, model: str | None, labels: Labels | None) -> Labels:
+    place = {"namespace": NAMESPACE, "pod": name} if labels is None else labels
+    return place | ({} if model is None else {"model_name": model})
 
 
 DURATION = re.compile(r"\d+(ms|s|m|h)")

@@ -1,17 +1,19 @@
 """What is made of the rows; the names of the pitfalls are those of the metrics page, section 6."""
 
 import json
+from dataclasses import replace
 from time import process_time
 
 import pytest
 
 from scaler.adapters.prometheus import Reads, Server
 from scaler.adapters.prometheus.answers import most_like
-from scaler.adapters.prometheus.promql import Question
+from scaler.adapters.prometheus.promql import Question, Told
 from scaler.api.v1alpha1 import Engine
-from scaler.core.model import NO_PICKER, Load, Missing
+from scaler.core.model import NO_PICKER, Load, Missing, Work
 from tests.adapters.prometheus.conftest import Reader
-from tests.adapters.prometheus.fake_api import AT_S, FakePrometheus, asked, serving
+from tests.adapters.prometheus.fake_api import AT_S, COUNTED, WORK, FakePrometheus, asked, serving
+from tests.builders import work
 
 POOL = {"namespace": "models", "inference_pool": "pool"}
 
@@ -23,7 +25,7 @@ async def test_a_load_is_what_the_pod_said_at_the_time_of_its_sample(
 
     answer = await reader.answer(asked("a"))
 
-    assert answer.loads == {"a": Load(at_s=AT_S - 7.0, running=2.5, waiting=3.0, kv_usage=0.25)}
+    assert answer.loads == {"a": Load(at_s=AT_S - 7.0, running=2.5, waiting=3.0, kv_usage=0.25, work=WORK)}
 
 
 async def test_pitfall_2_a_growing_queue_is_told_beside_a_cache_that_is_a_third_full(
@@ -33,7 +35,7 @@ async def test_pitfall_2_a_growing_queue_is_told_beside_a_cache_that_is_a_third_
 
     answer = await reader.answer(asked("a"))
 
-    assert answer.loads["a"] == Load(at_s=AT_S - 5.0, running=2.0, waiting=900.0, kv_usage=0.32)
+    assert answer.loads["a"] == Load(at_s=AT_S - 5.0, running=2.0, waiting=900.0, kv_usage=0.32, work=WORK)
 
 
 async def test_pitfall_12_the_zeros_of_a_pod_that_still_loads_are_nobodys_load(
@@ -65,7 +67,7 @@ async def test_pitfall_4_a_frozen_series_keeps_the_time_of_its_last_sample(
 
     answer = await reader.answer(asked("a"))
 
-    assert answer.loads["a"] == Load(at_s=AT_S - 240.0, running=2.0, waiting=3.0, kv_usage=0.5)
+    assert answer.loads["a"] == Load(at_s=AT_S - 240.0, running=2.0, waiting=3.0, kv_usage=0.5, work=WORK)
 
 
 async def test_pitfall_5_absent_is_not_zero(reader: Reader) -> None:
@@ -110,7 +112,7 @@ async def test_pitfall_6_an_engine_without_a_model_label_has_only_one(
     answer = await reader.answer(asked("a", engine=Engine.TGI))
 
     # TGI does not tell the use of its cache, whatever else has told it.
-    assert answer.loads["a"] == Load(at_s=AT_S - 5.0, running=2.0, waiting=3.0, kv_usage=0.0)
+    assert answer.loads["a"] == Load(at_s=AT_S - 5.0, running=2.0, waiting=3.0, kv_usage=0.0, work=WORK)
 
 
 async def test_pitfall_7_half_of_the_pods_are_missing_by_name(prometheus: FakePrometheus, reader: Reader) -> None:
@@ -206,7 +208,7 @@ async def test_the_newer_sample_counts_where_two_servers_know_a_pod(prometheus: 
 
         reader.signals.close()
 
-    assert answer.loads["a"] == Load(at_s=AT_S - 1.0, running=9.0, waiting=3.0, kv_usage=0.5)
+    assert answer.loads["a"] == Load(at_s=AT_S - 1.0, running=9.0, waiting=3.0, kv_usage=0.5, work=WORK)
     assert isinstance(answer.loads["b"], Load)
 
 
@@ -296,7 +298,7 @@ async def test_the_same_number_of_queries_for_one_policy_and_for_two_hundred(
     for_one = len(prometheus.requests)
     await reader.signals.read(many, AT_S)
 
-    assert (for_one, len(prometheus.requests)) == (10, 20)
+    assert (for_one, len(prometheus.requests)) == (11, 22)
 
 
 async def test_nothing_is_asked_where_no_policy_asks(prometheus: FakePrometheus, reader: Reader) -> None:
@@ -327,6 +329,122 @@ async def test_answers_hold_no_number_that_json_lacks(prometheus: FakePrometheus
 
     json.dumps([str(answer.loads), str(answer.ttft_s)], allow_nan=False)
     assert isinstance(answer.ttft_s, Missing)
+
+
+def without(*gone: Told) -> dict[Told, float]:
+    return {told: value for told, value in COUNTED.items() if told not in gone}
+
+
+async def work_of(reader: Reader, engine: Engine = Engine.VLLM) -> Work | Missing:
+    load = (await reader.answer(asked("a", engine=engine))).loads["a"]
+    assert isinstance(load, Load)
+    return load.work
+
+
+async def test_a_replica_that_was_scraped_once_has_a_load_and_nobody_is_at_fault(
+    prometheus: FakePrometheus, reader: Reader
+) -> None:
+    prometheus.pod("a", counted={Told.SCRAPES: 1.0})
+    prometheus.first_tokens({"1": 1.0, "+Inf": 1.0})
+
+    assert await work_of(reader) == Missing(why="its engine was scraped only once in the last minute")
+    assert reader.account.lacking["models/llama"] == {}
+
+
+async def test_without_a_token_there_is_no_time_between_them(prometheus: FakePrometheus, reader: Reader) -> None:
+    prometheus.pod("a", counted=dict.fromkeys(COUNTED, 0.0))
+
+    assert await work_of(reader) == work()
+
+
+@pytest.mark.parametrize(
+    ("more", "prefill"),
+    [
+        ({}, 1000.0),
+        ({Told.CACHED: 400.0}, 600.0),
+        ({Told.CACHED: 400.0, Told.QUERIED: 1600.0}, 750.0),  # each looked up again while it waited
+        ({Told.CACHED: 5000.0}, 0.0),
+        ({Told.CACHED: 0.0, Told.QUERIED: 0.0}, 1000.0),
+    ],
+)
+async def test_an_engine_that_does_not_tell_what_it_computed_tells_what_its_cache_saved(
+    prometheus: FakePrometheus, reader: Reader, more: dict[Told, float], prefill: float
+) -> None:
+    counted = without(Told.PREFILL, Told.GENERATED) | {Told.PROMPT: 1000.0, Told.ANSWERED: 100.0} | more
+    prometheus.pod("a", counted=counted)
+
+    assert await work_of(reader) == replace(WORK, prefill_tokens_per_s=prefill, decode_tokens_per_s=100.0)
+
+
+@pytest.mark.parametrize(
+    ("gone", "metric"),
+    [
+        (Told.PREFILL, "vllm:prompt_tokens_by_source_total"),
+        (Told.GENERATED, "vllm:generation_tokens_total"),
+        (Told.FINISHED, "vllm:e2e_request_latency_seconds"),
+    ],
+)
+async def test_a_counter_that_is_not_there_is_named_and_the_load_is_there(
+    prometheus: FakePrometheus, reader: Reader, gone: Told, metric: str
+) -> None:
+    prometheus.pod("a", counted=without(gone))
+    prometheus.pod("b")
+
+    missing = await work_of(reader)
+
+    assert isinstance(missing, Missing)
+    assert f'has no series {metric}{{namespace="models", pod="a", model_name="llama"}}' in missing.why
+    assert reader.account.lacking["models/llama"]["no_series"] == 2  # the time to first token is the other one
+
+
+async def test_counters_of_another_model_name_are_told_with_it(prometheus: FakePrometheus, reader: Reader) -> None:
+    prometheus.pod("a", counted={})
+    prometheus.pod("a", model="llama-8b")
+
+    missing = await work_of(reader)
+
+    assert isinstance(missing, Missing)
+    assert missing.why.endswith('model_name="llama"}; there is model_name="llama-8b"')
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (float("nan"), "what its engine counts (generated) is nan"),
+        (-40.0, "its engine has begun to count anew within the last minute"),
+    ],
+)
+async def test_pitfall_11_counters_that_went_back_are_no_work(
+    prometheus: FakePrometheus, reader: Reader, value: float, why: str
+) -> None:
+    prometheus.pod("a", counted=COUNTED | {Told.GENERATED: value})
+
+    assert await work_of(reader) == Missing(why=why)
+
+
+async def test_an_embedding_server_counts_no_tokens_and_that_is_no_fault(
+    prometheus: FakePrometheus, reader: Reader
+) -> None:
+    prometheus.pod("a", model=None, awake=None, counted={})
+
+    assert await work_of(reader, Engine.TEI) == Missing(why="its engine counts no tokens")
+    assert reader.account.lacking["models/llama"] == {"no_series": 1}  # the time to first token
+
+
+async def test_the_time_to_first_token_is_asked_for_only_where_there_is_an_objective(
+    prometheus: FakePrometheus, reader: Reader
+) -> None:
+    prometheus.pod("a")
+    prometheus.first_tokens({"1": 90.0, "2": 100.0, "+Inf": 100.0})
+
+    without_objective = await reader.answer(asked("a", percentile=None))
+    queries = len(prometheus.requests)
+    both = await reader.signals.read([asked(percentile=None), asked(policy="models/b", model="llama")], AT_S)
+
+    assert without_objective.ttft_s == Missing(why="the policy has no objective for it")
+    assert reader.account.lacking["models/llama"] == {}
+    assert (queries, len(prometheus.requests)) == (8, 17)
+    assert [isinstance(told.ttft_s, Missing) for told in both.values()] == [True, False]
 
 
 @pytest.mark.parametrize(
