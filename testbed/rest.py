@@ -16,6 +16,7 @@ class Patch(Enum):
     """How a patch is to be understood."""
 
     MERGE = "application/merge-patch+json"
+    STRATEGIC = "application/strategic-merge-patch+json"
     JSON = "application/json-patch+json"
     APPLY = "application/apply-patch+yaml"
 

@@ -1,0 +1,1 @@
+"""Traefik as the data plane of the Gateway API."""
