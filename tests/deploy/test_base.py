@@ -6,6 +6,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from scaler.api.keda import SCALER_ADDRESS
 from scaler.settings import Settings, settings_from
 
 BASE: Final = Path(__file__).parents[2] / "deploy" / "base"
@@ -48,14 +49,20 @@ def test_the_container_gives_settings_that_there_are(settings: Settings) -> None
     assert settings.prometheus_urls == ["http://prometheus.monitoring:9090"]
 
 
-def test_probes_service_and_policy_point_at_the_port_that_is_listened_on(settings: Settings) -> None:
-    (port,) = container()["ports"]
-    probes = [container()[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")]
-    (served,) = one("Service")["spec"]["ports"]
-    (let_in,) = one("NetworkPolicy")["spec"]["ingress"][0]["ports"]
+def services() -> dict[str, dict[str, Any]]:
+    return {each["metadata"]["name"]: each["spec"] for each in documents("service.yaml")}
 
-    assert port["containerPort"] == served["port"] == settings.listen_on
-    assert {probe["port"] for probe in probes} | {served["targetPort"], let_in["port"]} == {port["name"]}
+
+def test_probes_services_and_policy_point_at_the_ports_that_are_listened_on(settings: Settings) -> None:
+    pages, answers = container()["ports"]
+    probes = [container()[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")]
+    ((read,), (asked,)) = services()["forebay-metrics"]["ports"], services()["forebay-scaler"]["ports"]
+    ((for_readers,), (for_keda,)) = (each["ports"] for each in one("NetworkPolicy")["spec"]["ingress"])
+
+    assert pages["containerPort"] == read["port"] == settings.listen_on
+    assert {probe["port"] for probe in probes} | {read["targetPort"], for_readers["port"]} == {pages["name"]}
+    assert answers["containerPort"] == asked["port"] == settings.keda_listen_on
+    assert {asked["targetPort"], for_keda["port"]} == {answers["name"]}
     assert [probe["path"] for probe in probes] == ["/healthz", "/healthz", "/readyz"]
 
 
@@ -82,8 +89,17 @@ def test_all_that_selects_pods_selects_these() -> None:
     assert one("Deployment")["spec"]["selector"]["matchLabels"] == labels
     assert one("PodDisruptionBudget")["spec"]["selector"]["matchLabels"] == labels
     assert one("NetworkPolicy")["spec"]["podSelector"]["matchLabels"] == labels
-    assert one("Service")["spec"]["selector"] == labels
+    assert [service["selector"] for service in services().values()] == [labels, labels]
     assert pod()["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"] == labels
+
+
+def test_keda_finds_every_replica_where_a_policy_says_by_default() -> None:
+    host, _, port = SCALER_ADDRESS.partition(":")
+    (served,) = services()[host.split(".")[0]]["ports"]
+
+    assert host.split(".")[1] == one("Deployment")["metadata"]["namespace"]
+    assert int(port) == served["port"]
+    assert services()["forebay-scaler"]["clusterIP"] == "None"
 
 
 def test_every_file_of_the_base_is_in_it() -> None:
