@@ -1,0 +1,104 @@
+"""What 1000 policies cost at rest, against an API server that only keeps and tells: figures in docs/figures.md.
+
+10,000 pods are too many for an emulated kubelet on two cores, so tests/cluster/test_at_rest.py measures up to 100
+policies on the real control plane, and this the rest. There is no Prometheus behind it: what its answers cost is
+measured in tests/adapters/prometheus.
+"""
+
+import asyncio
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from testbed.waiting import wait_for
+from tests.adapters.kubernetes import recorded
+from tests.adapters.kubernetes.fake_api import FakeApi, serving, write_kubeconfig
+from tests.api.builders import ONE_VERSION, tree
+from tests.bench.resting import rested
+from tests.cluster.running import controlling
+
+POLICIES: Final = 1000
+REPLICAS: Final = 10
+NODES: Final = 100
+SETTLES_WITHIN_S: Final = 420.0
+RESTS_S: Final = 90.0
+
+
+def policy(name: str, actuation: str) -> dict[str, Any]:
+    """A policy that wants what is there, whatever the demand."""
+    metadata = {"name": name, "namespace": "models", "uid": f"uid-policy-{name}", "generation": 1}
+    thing = tree(ONE_VERSION, spec__replicas={"min": REPLICAS, "max": REPLICAS}, spec__actuation=actuation)
+    thing["spec"]["versions"][0]["targets"][0]["targetRef"]["name"] = name
+    return {**thing, "metadata": {**metadata, "creationTimestamp": recorded.CREATED}}
+
+
+def owner(kind: str, uid: str) -> dict[str, Any]:
+    """Metadata of what this owns."""
+    reference = {"apiVersion": "apps/v1", "kind": kind, "name": uid, "uid": uid, "controller": True}
+    return {"ownerReferences": [reference]}
+
+
+async def fill(api: FakeApi, policies: int, actuation: str) -> None:
+    """So many services of ten replicas each."""
+    for number in range(NODES):
+        await api.put("nodes", recorded.node(f"gpu-{number}"))
+    for number in range(policies):
+        name = f"m{number:04}"
+        await api.put("scalingpolicies", policy(name, actuation))
+        await api.put("deployments", recorded.deployment(name, REPLICAS))
+        await api.put("replicasets", recorded.owned(f"{name}-rs", f"uid-{name}-rs", owner=f"uid-{name}"))
+        for place in range(REPLICAS):
+            pod = recorded.ready(f"{name}-{place}", spec={"nodeName": f"gpu-{number % NODES}"})
+            pod["metadata"] |= owner("ReplicaSet", f"uid-{name}-rs")
+            await api.put("pods", pod)
+
+
+@contextmanager
+def filled(path: Path, policies: int, actuation: str) -> Iterator[None]:
+    """A fake API server, filled, in a thread of its own; ``path`` becomes the kubeconfig that leads to it."""
+    loop, up, end = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
+
+    async def serve() -> None:
+        api = FakeApi(bookmark_every_s=60.0)
+        await fill(api, policies, actuation)
+        api.log.clear()
+        async with serving(api) as address:
+            write_kubeconfig(path, address)
+            up.set()
+            await end.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
+    thread.start()
+    assert up.wait(60.0)
+    try:
+        yield
+    finally:
+        loop.call_soon_threadsafe(end.set)
+        thread.join(30.0)
+        loop.close()
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path) -> Iterator[Path]:
+    """The way to a thousand services."""
+    path = tmp_path / "kubeconfig"
+    with filled(path, POLICIES, "Scale"):
+        yield path
+
+
+@pytest.mark.bench
+@pytest.mark.timeout(900)
+def test_a_thousand_policies_at_rest_are_a_lease_and_watches(kubeconfig: Path, tmp_path: Path) -> None:
+    settings = {"namespaces": "", "tick_seconds": "15", "api_requests_per_second": "100"}
+    with controlling(kubeconfig, "models", tmp_path / "resting", **settings) as controller:
+        wait_for("a first tick", controller.decisions, within_s=60.0)
+        rest = rested(lambda: controller.page("/metrics"), SETTLES_WITHIN_S, RESTS_S)
+
+    sys.stdout.write(f"\npolicies of {REPLICAS} pods: {POLICIES}; {rest}\n")
+    assert {what.split()[0] for what in rest.requests} <= {"update", "watch", "list"}
+    assert rest.tick_s < 5.0
