@@ -15,7 +15,7 @@ from tests.adapters.keda.asking import stub
 
 
 def name_of(number: int) -> str:
-    """The policy's name, as tests/bench/test_at_rest.py calls its own."""
+    """The name of a policy and of its Deployment."""
     return f"m{number:04}"
 
 

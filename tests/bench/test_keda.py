@@ -13,7 +13,7 @@ import pytest
 from testbed.waiting import wait_for
 from tests.bench.polling import poll
 from tests.bench.resting import between
-from tests.bench.test_at_rest import filled
+from tests.bench.storing import filled
 from tests.cluster.running import controlling
 
 OBJECTS: Final = 5000

@@ -1,32 +1,21 @@
-"""What 1000 policies cost at rest, against an API server that only keeps and tells: figures in docs/figures.md.
+"""Services of ten ready pods each on an API server that only keeps and tells, for benches of whoever reads them.
 
-10,000 pods are too many for an emulated kubelet on two cores, so tests/cluster/test_at_rest.py measures up to 100
-policies on the real control plane, and this the rest. There is no Prometheus behind it: what its answers cost is
-measured in tests/adapters/prometheus.
+What the controller itself costs at rest is measured on the real one: tests/cluster/test_thousand_at_rest.py.
 """
 
 import asyncio
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
-
-from testbed.waiting import wait_for
 from tests.adapters.kubernetes import recorded
 from tests.adapters.kubernetes.fake_api import FakeApi, serving, write_kubeconfig
 from tests.api.builders import ONE_VERSION, tree
-from tests.bench.resting import rested
-from tests.cluster.running import controlling
 
-POLICIES: Final = 1000
 REPLICAS: Final = 10
 NODES: Final = 100
-SETTLES_WITHIN_S: Final = 420.0
-RESTS_S: Final = 90.0
 
 
 def policy(name: str, actuation: str) -> dict[str, Any]:
@@ -81,24 +70,3 @@ def filled(path: Path, policies: int, actuation: str) -> Iterator[None]:
         loop.call_soon_threadsafe(end.set)
         thread.join(30.0)
         loop.close()
-
-
-@pytest.fixture
-def kubeconfig(tmp_path: Path) -> Iterator[Path]:
-    """The way to a thousand services."""
-    path = tmp_path / "kubeconfig"
-    with filled(path, POLICIES, "Scale"):
-        yield path
-
-
-@pytest.mark.bench
-@pytest.mark.timeout(900)
-def test_a_thousand_policies_at_rest_are_a_lease_and_watches(kubeconfig: Path, tmp_path: Path) -> None:
-    settings = {"namespaces": "", "tick_seconds": "15", "api_requests_per_second": "100"}
-    with controlling(kubeconfig, "models", tmp_path / "resting", **settings) as controller:
-        wait_for("a first tick", controller.decisions, within_s=60.0)
-        rest = rested(lambda: controller.page("/metrics"), SETTLES_WITHIN_S, RESTS_S)
-
-    sys.stdout.write(f"\npolicies of {REPLICAS} pods: {POLICIES}; {rest}\n")
-    assert {what.split()[0] for what in rest.requests} <= {"update", "watch", "list"}
-    assert rest.tick_s < 5.0
