@@ -1,7 +1,4 @@
-"""Services of ten ready pods each on an API server that only keeps and tells, for benches of whoever reads them.
-
-What the controller itself costs at rest is measured on the real one: tests/cluster/test_thousand_at_rest.py.
-"""
+"""A fake API server with many services in it, for benches of a whole process without a control plane."""
 
 import asyncio
 import threading
@@ -13,6 +10,7 @@ from typing import Any, Final
 from tests.adapters.kubernetes import recorded
 from tests.adapters.kubernetes.fake_api import FakeApi, serving, write_kubeconfig
 from tests.api.builders import ONE_VERSION, tree
+from tests.bench.polling import name_of
 
 REPLICAS: Final = 10
 NODES: Final = 100
@@ -37,7 +35,7 @@ async def fill(api: FakeApi, policies: int, actuation: str) -> None:
     for number in range(NODES):
         await api.put("nodes", recorded.node(f"gpu-{number}"))
     for number in range(policies):
-        name = f"m{number:04}"
+        name = name_of(number)
         await api.put("scalingpolicies", policy(name, actuation))
         await api.put("deployments", recorded.deployment(name, REPLICAS))
         await api.put("replicasets", recorded.owned(f"{name}-rs", f"uid-{name}-rs", owner=f"uid-{name}"))
