@@ -6,11 +6,16 @@ a constant, where more replicas are the more careful.
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from math import ceil
+from typing import Final
 
 from scaler.sim.compare.cells import SHARE, Cell
 from scaler.sim.compare.contenders import STATIC, peer_of
 from scaler.sim.compare.outcomes import Outcome
 from scaler.sim.compare.suites import Thoroughness
+
+TOO_FEW: Final = 0.8
+"""A constant of this many times the mean need is overrun on average: a pool is sized by what a replica sustains within
+1 s, and at its very limit one carries 7 % more."""
 
 Tried = dict[float, Outcome]
 Run = Callable[[float], Outcome]
@@ -64,8 +69,8 @@ def refined(values: Sequence[float], tried: Tried, run: Run) -> Tried:
 
 
 def constants(cell: Cell, run: Run) -> Tried:
-    """The outcomes on the way to the smallest constant that attains the share."""
-    low, high = 0, ceil(1.5 * cell.pool)
+    """The outcomes on the way to the smallest constant that attains the share; `TOO_FEW` are not tried."""
+    low, high = int(TOO_FEW * cell.pool), ceil(1.5 * cell.pool)
     tried: Tried = {}
     while True:
         tried[float(high)] = run(float(high))

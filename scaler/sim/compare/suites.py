@@ -97,7 +97,7 @@ def _entry(part: Part, cell: Cell, swept: tuple[str, ...]) -> Entry:
 
 
 def _whole_day(name: str, pool: float) -> Entry:
-    """A day of 60 million requests at 32 takes a minute a run, so it has one seed and no peers but the constants."""
+    """A day of 60 million requests at 32 takes a minute a run, so it has one seed and no peer but the best constant."""
     is_large = pool > 8.0  # noqa: PLR2004 - the pools are 8 and 32
     return Entry(
         part=Part.DAYS,
@@ -105,6 +105,7 @@ def _whole_day(name: str, pool: float) -> Entry:
         seeds=SEEDS[:1] if is_large else SEEDS,
         search=Thoroughness.BISECTED,
         swept=(STATIC,),
+        fixed=(),
         takes_single=False,
     )
 
