@@ -11,6 +11,7 @@ from typer.exceptions import TyperException
 
 from scaler.embedded.scenarios import Demo, ScenarioName, Told
 from scaler.wiring import demo as demos
+from scaler.wiring import keda as scaled_objects
 from scaler.wiring import telling
 from scaler.wiring.errors import UserError
 
@@ -142,6 +143,28 @@ def validate(
     if report.faults:
         raise typer.Exit(2)
     typer.echo(f"{len(report.names)} sound: {', '.join(report.names)}")
+
+
+@app.command()
+def keda(
+    policy: Annotated[Path, typer.Argument(metavar="POLICY", help="A YAML file of ScalingPolicy documents.")],
+    scaler_address: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Where KEDA finds Forebay; as spec.keda says, if left out.")
+    ] = None,
+    authentication: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The TriggerAuthentication with the certificates; implies TLS.")
+    ] = None,
+    *,
+    tls: Annotated[bool, typer.Option("--tls", help="Encrypt, by the authorities that KEDA knows.")] = False,
+) -> None:
+    """Print the KEDA ScaledObjects that fit a policy, one for each version and role, to apply with kubectl."""
+    asked = scaled_objects.Asked(
+        file=policy, scaler_address=scaler_address, is_encrypted=tls, authentication=authentication
+    )
+    try:
+        typer.echo(scaled_objects.printed(asked), nl=False)
+    except UserError as error:
+        raise Mistake(str(error)) from error
 
 
 @app.command()

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from scaler.__main__ import main
 from scaler.adapters.journal import FileJournal
@@ -25,6 +26,7 @@ spec:
     targets: [{role: Serve, targetRef: {apiVersion: apps/v1, kind: Deployment, name: llama-v1}}]
   replicas: {min: 1, max: 4}
 """
+WITH_KEDA = f"{GOOD}  actuation: KEDA\n"
 
 
 def run(*words: str | Path, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -60,6 +62,42 @@ def test_every_fault_of_a_document_gets_a_line(
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
     assert all("spec.replicas" in line for line in lines)
+
+
+def test_the_scaled_objects_of_every_policy_of_a_file_are_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "two.yaml").write_text(f"{WITH_KEDA}---\n{WITH_KEDA.replace('llama', 'qwen')}")
+
+    assert run("keda", tmp_path / "two.yaml", monkeypatch=monkeypatch) == 0
+    made = list(yaml.safe_load_all(capsys.readouterr().out))
+    assert [(each["kind"], each["metadata"]["name"]) for each in made] == [
+        ("ScaledObject", "llama-v1"),
+        ("ScaledObject", "qwen-v1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "reached"),
+    [
+        ((), ("forebay-scaler.forebay.svc:9443", None, None)),
+        (("--scaler-address", "a.b.svc:1", "--tls"), ("a.b.svc:1", "true", None)),
+        (("--authentication", "certificates"), ("forebay-scaler.forebay.svc:9443", "true", "certificates")),
+    ],
+)
+def test_how_keda_reaches_us_can_be_said_with_the_command(
+    words: tuple[str, ...],
+    reached: tuple[str | None, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "llama.yaml").write_text(WITH_KEDA)
+
+    assert run("keda", tmp_path / "llama.yaml", *words, monkeypatch=monkeypatch) == 0
+    (trigger,) = yaml.safe_load(capsys.readouterr().out)["spec"]["triggers"]
+    metadata, authentication = trigger["metadata"], trigger.get("authenticationRef", {})
+    assert (metadata["scalerAddress"], metadata.get("enableTLS"), authentication.get("name")) == reached
 
 
 def test_the_chain_of_the_last_decision_is_told(
@@ -103,6 +141,11 @@ def test_a_replay_that_does_not_agree_exits_with_one_and_says_where(
     [
         (("bogus",), "bogus"),
         (("validate",), "FILE"),
+        (("keda",), "POLICY"),
+        (("keda", "nowhere.yaml"), "nowhere.yaml"),
+        (("keda", "{journal}.policy"), "spec.actuation is Scale: set it to KEDA"),
+        (("keda", "{journal}.keda", "--scaler-address", "forebay"), "--scaler-address = 'forebay': must be a host and"),
+        (("keda", "{journal}.keda", "--authentication", "No/Such"), "--authentication = 'No/Such': must be lower-case"),
         (("validate", "nowhere.yaml"), "nowhere.yaml"),
         (("explain", "llama", "--journal", "nowhere"), "no such journal"),
         (("explain", "qwen", "--journal", "{journal}"), "it has models/llama"),
@@ -122,6 +165,8 @@ def test_a_mistake_is_one_line_that_names_the_thing(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    Path(f"{journal}.policy").write_text(GOOD)
+    Path(f"{journal}.keda").write_text(WITH_KEDA)
     said = [word.format(journal=journal) for word in words]
 
     assert run(*said, monkeypatch=monkeypatch) == 2

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from scaler.adapters.keda.contract import METRIC_TYPE, POLICY, ROLE, VERSION
-from scaler.api.keda import AuthenticationRef, Keda
+from scaler.api.keda import Keda
 from scaler.api.v1alpha1 import ModelVersion, ScalingPolicy, ScalingPolicySpec, Target
 
 Json: TypeAlias = dict[str, Any]
@@ -31,32 +31,11 @@ FAILURES: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Connection:
-    """How KEDA reaches our service. With ``authentication`` it is encrypted in any case."""
-
-    scaler_address: str
-    is_encrypted: bool
-    authentication: AuthenticationRef | None
-    polling_s: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
     """The least and the most replicas that KEDA may give one target."""
 
     low: int
     high: int
-
-
-def connection_of(policy: ScalingPolicy) -> Connection:
-    """The connection that a policy asks for."""
-    keda = policy.spec.keda or Keda()
-    return Connection(
-        scaler_address=keda.scaler_address,
-        is_encrypted=keda.tls is not None,
-        authentication=None if keda.tls is None else keda.tls.authentication_ref,
-        polling_s=keda.polling_seconds,
-    )
 
 
 def bounds_of(spec: ScalingPolicySpec, target: Target) -> Bounds:
@@ -82,39 +61,40 @@ def name_of(target: Target) -> str:
     return f"{name[: LONGEST_NAME - 9].rstrip('-.')}-{digest}"
 
 
-def scaled_objects(policy: ScalingPolicy, connection: Connection) -> tuple[Json, ...]:
-    """The ScaledObjects of all targets of ``policy``, in its order, as objects for the API server."""
+def scaled_objects(policy: ScalingPolicy, keda: Keda) -> tuple[Json, ...]:
+    """The ScaledObjects of all targets of ``policy``, in its order, as objects for the API server.
+
+    ``keda`` is the policy's own part, or what someone would rather have in its place.
+    """
     return tuple(
-        _scaled_object(policy, version, target, connection)
-        for version in policy.spec.versions
-        for target in version.targets
+        _scaled_object(policy, version, target, keda) for version in policy.spec.versions for target in version.targets
     )
 
 
-def _scaled_object(policy: ScalingPolicy, version: ModelVersion, target: Target, connection: Connection) -> Json:
+def _scaled_object(policy: ScalingPolicy, version: ModelVersion, target: Target, keda: Keda) -> Json:
     metadata = {
         "name": name_of(target),
         "namespace": policy.metadata.namespace,
         "labels": {MANAGED_BY: MANAGER},
     }
     asked = {POLICY: policy.metadata.name, VERSION: version.name, ROLE: target.role.value}
-    spec = _spec(target, bounds_of(policy.spec, target), connection, asked)
+    spec = _spec(target, bounds_of(policy.spec, target), keda, asked)
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec}
 
 
-def _spec(target: Target, bounds: Bounds, connection: Connection, asked: dict[str, str]) -> Json:
+def _spec(target: Target, bounds: Bounds, keda: Keda, asked: dict[str, str]) -> Json:
     ref = target.target_ref
     # Above zero KEDA leaves all to the HPA, and warns of a cooldown that would rule nothing.
     idle = {"cooldownPeriod": 0} if bounds.low == 0 else {}
     return {
         "scaleTargetRef": {"apiVersion": ref.api_version, "kind": ref.kind, "name": ref.name},
-        "pollingInterval": connection.polling_s,
+        "pollingInterval": keda.polling_seconds,
         **idle,
         "minReplicaCount": bounds.low,
         "maxReplicaCount": bounds.high,
         "fallback": _fallback(bounds),
         "advanced": {"horizontalPodAutoscalerConfig": {"behavior": _behavior(bounds)}},
-        "triggers": [_trigger(bounds, connection, asked)],
+        "triggers": [_trigger(bounds, keda, asked)],
     }
 
 
@@ -139,19 +119,18 @@ def _side(widest: Json) -> Json:
     return {"tolerance": "0", "stabilizationWindowSeconds": 0, "policies": [widest]}
 
 
-def _trigger(bounds: Bounds, connection: Connection, asked: dict[str, str]) -> Json:
+def _trigger(bounds: Bounds, keda: Keda, asked: dict[str, str]) -> Json:
     """How KEDA asks us. It needs to be told at once only where it may itself have to leave zero.
 
     Elsewhere a stream for each ScaledObject would be open for nothing.
     """
-    is_encrypted = connection.is_encrypted or connection.authentication is not None
-    metadata = {"scalerAddress": connection.scaler_address, **({"enableTLS": "true"} if is_encrypted else {}), **asked}
+    encrypted = {} if keda.tls is None else {"enableTLS": "true"}
     trigger = {
         "type": "external-push" if bounds.low == 0 else "external",
         "metricType": METRIC_TYPE,
-        "metadata": metadata,
+        "metadata": {"scalerAddress": keda.scaler_address, **encrypted, **asked},
     }
-    ref = connection.authentication
-    if ref is None:
+    if keda.tls is None or keda.tls.authentication_ref is None:
         return trigger
+    ref = keda.tls.authentication_ref
     return {**trigger, "authenticationRef": {"kind": ref.kind.value, "name": ref.name}}

@@ -13,7 +13,7 @@ from structlog.typing import FilteringBoundLogger
 
 from scaler.adapters.keda import readback
 from scaler.adapters.keda.readback import Finding, Scaling
-from scaler.adapters.keda.scaled_object import API_VERSION, connection_of, scaled_objects
+from scaler.adapters.keda.scaled_object import API_VERSION, scaled_objects
 from scaler.adapters.keda.seen import HpaSeen, ScaledObjectSeen
 from scaler.adapters.kubernetes.client import Client, Json, Patch
 from scaler.adapters.kubernetes.errors import NotFoundError, RefusedError
@@ -182,9 +182,8 @@ class ScaledObjects:
 
 def _wanted(document: ScalingPolicy) -> tuple[Json, ...]:
     """The ScaledObjects that a policy should own."""
-    spec = document.spec
-    is_owner = spec.actuation is Actuation.KEDA and spec.keda is not None and spec.keda.managed
-    return scaled_objects(document, connection_of(document)) if is_owner else ()
+    keda = document.spec.keda  # which there is with the actuation KEDA only
+    return () if keda is None or not keda.managed else scaled_objects(document, keda)
 
 
 def _targets(document: ScalingPolicy) -> Iterator[TargetRef]:

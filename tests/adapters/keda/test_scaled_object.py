@@ -4,16 +4,16 @@ from typing import Any
 
 import pytest
 
-from scaler.adapters.keda.scaled_object import Connection, bounds_of, connection_of, name_of, scaled_objects
-from scaler.api.keda import AuthenticationRef
+from scaler.adapters.keda.scaled_object import bounds_of, name_of, scaled_objects
+from scaler.api.keda import Keda
 from scaler.api.v1alpha1 import ScalingPolicy
 from tests.api.builders import ONE_VERSION, policy
 
 
-def one(connection: Connection | None = None, **changes: object) -> dict[str, Any]:
+def one(**changes: object) -> dict[str, Any]:
     """The only ScaledObject of a policy of one version."""
     document = policy(ONE_VERSION, spec__actuation="KEDA", **changes)
-    (made,) = scaled_objects(document, connection or connection_of(document))
+    (made,) = scaled_objects(document, document.spec.keda or Keda())
     return made
 
 
@@ -70,7 +70,7 @@ def test_the_whole_scaled_object_of_a_short_policy() -> None:
 
 
 def test_each_version_and_role_has_one_that_asks_for_it() -> None:
-    made = scaled_objects(policy(), connection_of(policy()))
+    made = scaled_objects(policy(), Keda())
 
     asked = [thing["spec"]["triggers"][0]["metadata"] for thing in made]
     assert [thing["metadata"]["name"] for thing in made] == ["llama-v1", "llama-v2-prefill", "llama-v2-decode"]
@@ -94,14 +94,14 @@ def test_a_targets_own_bounds_narrow_those_of_the_policy() -> None:
 
 
 def test_a_version_beside_others_may_drain_to_zero_at_once_and_hears_of_its_return_at_once() -> None:
-    spec = scaled_objects(policy(), connection_of(policy()))[0]["spec"]
+    spec = scaled_objects(policy(), Keda())[0]["spec"]
 
     assert (spec["minReplicaCount"], spec["cooldownPeriod"], spec["triggers"][0]["type"]) == (0, 0, "external-push")
 
 
 def test_no_fallback_is_zero_whatever_the_bounds() -> None:
     """At minReplicaCount 0 KEDA takes an error for leave to scale to zero, if the fallback's replicas are 0."""
-    replicas = [thing["spec"]["fallback"]["replicas"] for thing in scaled_objects(policy(), connection_of(policy()))]
+    replicas = [thing["spec"]["fallback"]["replicas"] for thing in scaled_objects(policy(), Keda())]
 
     assert min(replicas) > 0
 
@@ -128,13 +128,6 @@ def test_certificates_come_by_an_authentication_only(kind: str) -> None:
 
     assert trigger["authenticationRef"] == ref
     assert trigger["metadata"].keys() == {"scalerAddress", "enableTLS", "policy", "version", "role"}
-
-
-def test_an_authentication_is_never_sent_in_plaintext() -> None:
-    ref = AuthenticationRef(name="forebay-client")
-    asked = Connection(scaler_address="forebay:1", is_encrypted=False, authentication=ref, polling_s=10)
-
-    assert one(asked)["spec"]["triggers"][0]["metadata"]["enableTLS"] == "true"
 
 
 def test_where_and_how_often_keda_asks_is_the_policys_to_say() -> None:
