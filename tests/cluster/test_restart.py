@@ -148,8 +148,12 @@ def test_sigterm_ends_it_within_five_seconds_and_the_other_leads_at_once(
     wait_for_leader(api, "first")
     wait_for("a decision", first.decisions)
     second = start("second", lease_seconds=str(LEASE_S), listen_on=str(PORT + 1))
-    wait_for("the second to be ready", lambda: is_ready(second))
+    third = start("third", listen_on=str(PORT + 2))
+    for follower in (second, third):
+        wait_for("a follower to be ready", lambda follower=follower: is_ready(follower))  # type: ignore[misc]
 
+    third.signal(signal.SIGTERM)
+    assert third.wait(STOPS_WITHIN_S) == 0
     begun_s = now_s()
     first.signal(signal.SIGTERM)
     code = first.wait(STOPS_WITHIN_S)
