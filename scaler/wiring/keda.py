@@ -8,7 +8,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from scaler.adapters.keda.scaled_object import scaled_objects
+from scaler.adapters.keda.scaled_object import connection_of, scaled_objects
 from scaler.api.documents import check_files
 from scaler.api.faults import sentence
 from scaler.api.keda import Keda
@@ -46,7 +46,7 @@ def _keda(policy: ScalingPolicy, asked: Asked) -> Keda:
     if actuation is not Actuation.KEDA:
         text = f"{name}: spec.actuation is {actuation.value}: set it to KEDA, or two would write one count"
         raise UserError(f"{asked.file}: {text}")
-    stated: dict[str, Any] = {} if policy.spec.keda is None else policy.spec.keda.model_dump(by_alias=True, mode="json")
+    stated = connection_of(policy).model_dump(by_alias=True, mode="json")
     try:
         return Keda.model_validate(stated | _said(asked, stated))
     except ValidationError as error:

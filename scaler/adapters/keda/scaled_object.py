@@ -38,6 +38,11 @@ class Bounds:
     high: int
 
 
+def connection_of(policy: ScalingPolicy) -> Keda:
+    """How KEDA and we meet by the policy itself, which may leave it all to the defaults."""
+    return policy.spec.keda or Keda()
+
+
 def bounds_of(spec: ScalingPolicySpec, target: Target) -> Bounds:
     """What a target's ScaledObject bounds it by.
 

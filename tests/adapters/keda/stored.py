@@ -3,8 +3,7 @@
 import json
 from typing import Any, Final
 
-from scaler.adapters.keda.scaled_object import scaled_objects
-from scaler.api.keda import Keda
+from scaler.adapters.keda.scaled_object import connection_of, scaled_objects
 from scaler.api.v1alpha1 import ScalingPolicy
 from tests.api.builders import ONE_VERSION, policy
 
@@ -34,7 +33,7 @@ def merged(thing: Json, difference: Json) -> Json:
 def scaled_object(document: ScalingPolicy | None = None, **difference: Any) -> Json:
     """The ScaledObject of the first target of ``document``, as it is stored."""
     document = document or one_version()
-    made = json.loads(json.dumps(scaled_objects(document, document.spec.keda or Keda())[0]))
+    made = json.loads(json.dumps(scaled_objects(document, connection_of(document))[0]))
     made["metadata"] |= {"uid": "uid-so", "generation": 1}
     return merged(made, difference)
 

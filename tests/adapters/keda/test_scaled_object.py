@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from scaler.adapters.keda.scaled_object import bounds_of, name_of, scaled_objects
-from scaler.api.keda import Keda
+from scaler.adapters.keda.scaled_object import bounds_of, connection_of, name_of, scaled_objects
 from scaler.api.v1alpha1 import ScalingPolicy
 from tests.api.builders import ONE_VERSION, policy
 
@@ -13,7 +12,7 @@ from tests.api.builders import ONE_VERSION, policy
 def one(**changes: object) -> dict[str, Any]:
     """The only ScaledObject of a policy of one version."""
     document = policy(ONE_VERSION, spec__actuation="KEDA", **changes)
-    (made,) = scaled_objects(document, document.spec.keda or Keda())
+    (made,) = scaled_objects(document, connection_of(document))
     return made
 
 
@@ -70,7 +69,7 @@ def test_the_whole_scaled_object_of_a_short_policy() -> None:
 
 
 def test_each_version_and_role_has_one_that_asks_for_it() -> None:
-    made = scaled_objects(policy(), Keda())
+    made = scaled_objects(policy(), connection_of(policy()))
 
     asked = [thing["spec"]["triggers"][0]["metadata"] for thing in made]
     assert [thing["metadata"]["name"] for thing in made] == ["llama-v1", "llama-v2-prefill", "llama-v2-decode"]
@@ -94,14 +93,14 @@ def test_a_targets_own_bounds_narrow_those_of_the_policy() -> None:
 
 
 def test_a_version_beside_others_may_drain_to_zero_at_once_and_hears_of_its_return_at_once() -> None:
-    spec = scaled_objects(policy(), Keda())[0]["spec"]
+    spec = scaled_objects(policy(), connection_of(policy()))[0]["spec"]
 
     assert (spec["minReplicaCount"], spec["cooldownPeriod"], spec["triggers"][0]["type"]) == (0, 0, "external-push")
 
 
 def test_no_fallback_is_zero_whatever_the_bounds() -> None:
     """At minReplicaCount 0 KEDA takes an error for leave to scale to zero, if the fallback's replicas are 0."""
-    replicas = [thing["spec"]["fallback"]["replicas"] for thing in scaled_objects(policy(), Keda())]
+    replicas = [thing["spec"]["fallback"]["replicas"] for thing in scaled_objects(policy(), connection_of(policy()))]
 
     assert min(replicas) > 0
 
