@@ -16,10 +16,10 @@ REPLICAS: Final = 10
 NODES: Final = 100
 
 
-def policy(name: str, actuation: str) -> dict[str, Any]:
+def policy(name: str) -> dict[str, Any]:
     """A policy that wants what is there, whatever the demand."""
     metadata = {"name": name, "namespace": "models", "uid": f"uid-policy-{name}", "generation": 1}
-    thing = tree(ONE_VERSION, spec__replicas={"min": REPLICAS, "max": REPLICAS}, spec__actuation=actuation)
+    thing = tree(ONE_VERSION, spec__replicas={"min": REPLICAS, "max": REPLICAS}, spec__actuation="KEDA")
     thing["spec"]["versions"][0]["targets"][0]["targetRef"]["name"] = name
     return {**thing, "metadata": {**metadata, "creationTimestamp": recorded.CREATED}}
 
@@ -30,13 +30,13 @@ def owner(kind: str, uid: str) -> dict[str, Any]:
     return {"ownerReferences": [reference]}
 
 
-async def fill(api: FakeApi, policies: int, actuation: str) -> None:
+async def fill(api: FakeApi, policies: int) -> None:
     """So many services of ten replicas each."""
     for number in range(NODES):
         await api.put("nodes", recorded.node(f"gpu-{number}"))
     for number in range(policies):
         name = name_of(number)
-        await api.put("scalingpolicies", policy(name, actuation))
+        await api.put("scalingpolicies", policy(name))
         await api.put("deployments", recorded.deployment(name, REPLICAS))
         await api.put("replicasets", recorded.owned(f"{name}-rs", f"uid-{name}-rs", owner=f"uid-{name}"))
         for place in range(REPLICAS):
@@ -46,13 +46,13 @@ async def fill(api: FakeApi, policies: int, actuation: str) -> None:
 
 
 @contextmanager
-def filled(path: Path, policies: int, actuation: str) -> Iterator[None]:
+def filled(path: Path, policies: int) -> Iterator[None]:
     """A fake API server, filled, in a thread of its own; ``path`` becomes the kubeconfig that leads to it."""
     loop, up, end = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
 
     async def serve() -> None:
         api = FakeApi(bookmark_every_s=60.0)
-        await fill(api, policies, actuation)
+        await fill(api, policies)
         api.log.clear()
         async with serving(api) as address:
             write_kubeconfig(path, address)

@@ -58,7 +58,7 @@ def test_whoever_leads_answers_while_it_decides(tmp_path: Path) -> None:
         "keda_listen_on": str(KEDA_PORT),
     }
     with (
-        filled(path, POLICIES, "KEDA"),
+        filled(path, POLICIES),
         controlling(path, "models", tmp_path / "answering", **settings) as controller,
     ):
         wait_for("some ticks", lambda: len(controller.decisions()) > 3 * POLICIES, within_s=120.0)
