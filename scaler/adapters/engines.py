@@ -93,8 +93,8 @@ VLLM: Final[Table] = {
     # Of a vLLM that does not tell the source. It looks a request up again in every step that it has to wait, so hits
     # alone may exceed the prompts; their share of the queries stays a share. (They were once counted in blocks.)
     Signal.PROMPT_TOKENS: _counter("vllm:prompt_tokens"),
-    Signal.CACHED_TOKENS: (*_counter("vllm:prefix_cache_hits"), *_counter("vllm:gpu_prefix_cache_hits")),
-    Signal.QUERIED_TOKENS: (*_counter("vllm:prefix_cache_queries"), *_counter("vllm:gpu_prefix_cache_queries")),
+    Signal.CACHED_TOKENS: (*_counter("vllm:prefix_cache_hits"), _counter("vllm:gpu_prefix_cache_hits")[0]),
+    Signal.QUERIED_TOKENS: (*_counter("vllm:prefix_cache_queries"), _counter("vllm:gpu_prefix_cache_queries")[0]),
     Signal.GENERATION_TOKENS: _counter("vllm:generation_tokens"),
     # Every request that ended, once; request_success has the same by reason, in five series.
     Signal.FINISHED: (_histogram("vllm:e2e_request_latency_seconds"),),

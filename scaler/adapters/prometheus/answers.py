@@ -153,28 +153,30 @@ NO_FAULT: Final = (COUNTS_NOTHING, SCRAPED_ONCE)
 
 def work_of(reading: Reading, ask: Asked, pod: PodKey) -> Work | Lack:
     """What the engine in ``pod`` did in the last minute, by the second."""
-    table = TABLES[ask.signals.engine]
-    if Signal.PROMPT_TOKENS not in table:
+    if Signal.PROMPT_TOKENS not in TABLES[ask.signals.engine]:
         return COUNTS_NOTHING
     told = _told(reading, ask, pod)
     if isinstance(told, Lack):
         return told
-    if Told.SCRAPES in told:
-        return SCRAPED_ONCE
-    for signals, any_of in NEEDED:
-        if told.keys().isdisjoint(any_of):
-            metric = next(table[signal][0][0].name for signal in signals if signal in table)
-            rows = reading.work(any_of[0])
-            return rows if isinstance(rows, Lack) else _absent(reading, rows, metric, ask, pod)
+    for alternatives in NEEDED:
+        if not any(one in told for one in alternatives):
+            return SCRAPED_ONCE if Told.SCRAPES in told else _uncounted(reading, alternatives, ask, pod)
     return _work(told)
 
 
-NEEDED: Final = (
-    ((Signal.PREFILL_TOKENS, Signal.PROMPT_TOKENS), (Told.PREFILL, Told.PROMPT)),
-    ((Signal.GENERATION_TOKENS, Signal.ANSWER_TOKENS), (Told.GENERATED, Told.ANSWERED)),
-    ((Signal.FINISHED,), (Told.FINISHED,)),
+NEEDED: Final[tuple[Mapping[Told, Signal], ...]] = (
+    {Told.PREFILL: Signal.PREFILL_TOKENS, Told.PROMPT: Signal.PROMPT_TOKENS},
+    {Told.GENERATED: Signal.GENERATION_TOKENS, Told.ANSWERED: Signal.ANSWER_TOKENS},
+    {Told.FINISHED: Signal.FINISHED},
 )
-"""What makes a `Work`: one told thing of each line, by the metrics of one of its signals."""
+"""What makes a `Work`: of each line one, best first, with the signal whose metrics tell it."""
+
+
+def _uncounted(reading: Reading, alternatives: Mapping[Told, Signal], ask: Asked, pod: PodKey) -> Lack:
+    table = TABLES[ask.signals.engine]
+    told, signal = next((told, signal) for told, signal in alternatives.items() if signal in table)
+    rows = reading.work(told)
+    return rows if isinstance(rows, Lack) else _absent(reading, rows, table[signal][0][0].name, ask, pod)
 
 
 def _told(reading: Reading, ask: Asked, pod: PodKey) -> Mapping[Told, float] | Lack:

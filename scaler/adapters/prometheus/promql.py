@@ -215,13 +215,12 @@ def _labelled(told: Told, text: str) -> str:
     return f'label_replace(max {_BY_PART} ({text}), "{TOLD_LABEL}", "{told.value}", "", "")'
 
 
-def _of_the_minute(form: str, suffix: str = "") -> Wrap:
-    def wrap(metrics: Iterable[Metric], matchers: str) -> str:
-        return " or ".join(
-            form.format(f"{selector(group, matchers, suffix)}[{WORK_OVER}]") for group in _alike(metrics)
-        )
+def _of_the_minute(form: str, of_histogram: str = "_count") -> Wrap:
+    def ranged(group: list[Metric], matchers: str) -> str:
+        suffix = of_histogram if group[0].kind is Kind.HISTOGRAM else ""
+        return form.format(f"{selector(group, matchers, suffix)}[{WORK_OVER}]")
 
-    return wrap
+    return lambda metrics, matchers: " or ".join(ranged(group, matchers) for group in _alike(metrics))
 
 
 # Not rate(), which stretches what it saw to the edges of its minute: right for four scrapes, but half of the truth for

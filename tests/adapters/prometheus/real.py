@@ -159,7 +159,7 @@ def scrapes(pages: Pages, port: int) -> Mapping[str, object]:
         }
         for number, page in enumerate(pages.pages)
     ]
-    return {"global": {"scrape_interval": "100ms", "scrape_timeout": "100ms"}, "scrape_configs": jobs}
+    return {"global": {"scrape_interval": "300ms", "scrape_timeout": "300ms"}, "scrape_configs": jobs}
 
 
 def free_port() -> int:

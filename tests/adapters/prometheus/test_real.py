@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,12 @@ import pytest
 from scaler.adapters.clock import SystemClock
 from scaler.adapters.prometheus import Server
 from scaler.api.v1alpha1 import Engine, Queries
-from scaler.core.model import Load, Missing
+from scaler.core.model import Load, Missing, Work
 from scaler.runtime.signals import Answered, Asked
 from tests.adapters.prometheus.conftest import Reader
-from tests.adapters.prometheus.fake_api import asked
-from tests.adapters.prometheus.real import Page, Pages, program, scraped, value_of
+from tests.adapters.prometheus.fake_api import WORK, asked
+from tests.adapters.prometheus.real import STEP_S, Page, Pages, program, scraped, value_of
+from tests.builders import work
 
 pytestmark = pytest.mark.slow
 
@@ -53,6 +55,33 @@ def lines(*texts: str) -> str:
     return "".join(f"{text}\n" for text in texts)
 
 
+def worked(step: int, text: str = QUEUEING) -> str:
+    """The same engine after so many steps of steady work: `WORK` by the second."""
+    for_s = STEP_S * step
+    counted = {
+        r'prompt_tokens_by_source_total\{[^}]*"local_compute"\}': 900.0 * for_s,
+        r'prompt_tokens_by_source_total\{[^}]*"local_cache_hit"\}': 100.0 * for_s,
+        r"prompt_tokens_total\{[^}]*\}": 1000.0 * for_s,
+        r"generation_tokens_total\{[^}]*\}": 200.0 * for_s,
+        r"e2e_request_latency_seconds_count\{[^}]*\}": 2.0 * for_s,
+        r"inter_token_latency_seconds_sum\{[^}]*\}": 3.96 * for_s,
+        r"inter_token_latency_seconds_count\{[^}]*\}": 198.0 * for_s,
+    }
+    for pattern, value in counted.items():
+        text = re.sub(rf"(vllm:{pattern}) .*", rf"\g<1> {1e6 + value}", text)
+    return text
+
+
+def counting(*series: tuple[str, float]) -> list[str]:
+    """Four samples of counters that grow by so much in each second."""
+    return [lines(*(f"{name} {rate * STEP_S * step}" for name, rate in series)) for step in range(4)]
+
+
+def along(text: str, texts: list[str]) -> list[str]:
+    """``text`` in each of ``texts``."""
+    return [text + each for each in texts]
+
+
 SECOND_ENGINE = QUEUEING.replace('engine="0"', 'engine="1"')
 OLD = lines('vllm:num_requests_running{model_name="tiny"} 1', 'vllm:num_requests_waiting{model_name="tiny"} 4')
 BOTH_KV = lines('vllm:gpu_cache_usage_perc{model_name="tiny"} 0.9', 'vllm:kv_cache_usage_perc{model_name="tiny"} 0.3')
@@ -89,6 +118,56 @@ OLD_PICKER = lines(
     'inference_extension_flow_control_queue_size{inference_pool="old",fairness_id="x",priority="0"} 5',
 )
 
+OLD_WORK = counting(
+    ('vllm:prompt_tokens{model_name="tiny"}', 1200.0),
+    ('vllm:gpu_prefix_cache_hits_total{model_name="tiny"}', 50.0),
+    ('vllm:gpu_prefix_cache_queries_total{model_name="tiny"}', 200.0),
+    ('vllm:generation_tokens{model_name="tiny"}', 200.0),
+    ('vllm:e2e_request_latency_seconds_count{model_name="tiny"}', 2.0),
+    ('vllm:time_per_output_token_seconds_sum{model_name="tiny"}', 3.96),
+    ('vllm:time_per_output_token_seconds_count{model_name="tiny"}', 198.0),
+)
+SGLANG_REALTIME = 'sglang:realtime_tokens_total{{model_name="tiny",tp_rank="{}",dp_rank="{}",mode="{}"}}'
+SGLANG_ANSWERED = (
+    ('sglang:prompt_tokens_total{model_name="tiny",is_streaming="true"}', 600.0),
+    ('sglang:prompt_tokens_total{model_name="tiny",is_streaming="false"}', 600.0),
+    ('sglang:cached_tokens_total{model_name="tiny",cache_source="device"}', 200.0),
+    ('sglang:cached_tokens_total{model_name="tiny",cache_source="host"}', 100.0),
+    ('sglang:generation_tokens_total{model_name="tiny",is_streaming="true"}', 200.0),
+    ('sglang:num_requests_total{model_name="tiny",is_streaming="true"}', 1.5),
+    ('sglang:num_requests_total{model_name="tiny",is_streaming="false"}', 0.5),
+    ('sglang:inter_token_latency_seconds_sum{model_name="tiny"}', 3.96),
+    ('sglang:inter_token_latency_seconds_count{model_name="tiny"}', 198.0),
+)
+SGLANG_WORK = counting(
+    *((SGLANG_REALTIME.format(rank, rank // 2, "prefill_compute"), 450.0) for rank in range(4)),
+    *((SGLANG_REALTIME.format(rank, rank // 2, "decode"), 110.0) for rank in range(4)),
+    *SGLANG_ANSWERED,
+)
+SGLANG_OLD_WORK = counting(*SGLANG_ANSWERED)
+TRTLLM = lines(
+    'trtllm_num_requests_running{model_name="tiny"} 6',
+    'trtllm_num_requests_waiting{model_name="tiny"} 1',
+    'trtllm_kv_cache_utilization{model_name="tiny"} 0.75',
+)
+TRTLLM_WORK = counting(
+    ('trtllm_prompt_tokens_total{model_name="tiny"}', 1200.0),
+    ('trtllm_prompt_cached_tokens_total{model_name="tiny"}', 300.0),
+    ('trtllm_generation_tokens_total{model_name="tiny"}', 200.0),
+    ('trtllm_e2e_request_latency_seconds_count{model_name="tiny"}', 2.0),
+    ('trtllm_time_per_output_token_seconds_sum{model_name="tiny"}', 0.04),
+    ('trtllm_time_per_output_token_seconds_count{model_name="tiny"}', 2.0),
+)
+TGI = lines("tgi_batch_current_size 6", "tgi_queue_size 1")
+TGI_WORK = counting(
+    ("tgi_request_input_length_sum", 900.0),
+    ("tgi_request_generated_tokens_sum", 200.0),
+    ("tgi_request_success", 2.0),
+    ("tgi_request_mean_time_per_token_duration_sum", 0.04),
+    ("tgi_request_mean_time_per_token_duration_count", 2.0),
+)
+WORKED = [worked(step) for step in range(4)]
+
 PAGES = [
     Page(labels=of_pod("a"), texts=[vllm(running=n) for n in (100.0, 1.0, 2.0, 3.0, 6.0)], ends_at_s=AT_S - 5.0),
     Page(labels=of_pod("kv"), texts=[vllm(kv_usage=share) for share in (0.9, 0.2, 0.7, 0.4)], ends_at_s=AT_S - 5.0),
@@ -98,9 +177,18 @@ PAGES = [
     Page(labels=of_pod("gone"), texts=[vllm()], ends_at_s=AT_S - 400.0),
     Page(labels=of_pod("asleep"), texts=[vllm(running=0.0, waiting=0.0, awake=0.0)], ends_at_s=AT_S),
     Page(labels=of_pod("nan"), texts=[vllm(running=float("nan"))], ends_at_s=AT_S),
-    Page(labels=of_pod("old"), texts=[OLD + BOTH_KV], ends_at_s=AT_S),
-    Page(labels=of_pod("sglang"), texts=[SGLANG], ends_at_s=AT_S),
+    Page(labels=of_pod("busy"), texts=WORKED, ends_at_s=AT_S),
+    Page(labels=of_pod("busy"), texts=WORKED, ends_at_s=AT_S, job="busy-again"),
+    Page(labels=of_pod("young"), texts=WORKED[:2], ends_at_s=AT_S),
+    Page(labels=of_pod("lost"), texts=["", *WORKED[1:]], ends_at_s=AT_S - 7.0),
+    Page(labels=of_pod("anew"), texts=[worked(step) for step in (6, 7, 0, 1)], ends_at_s=AT_S),
+    Page(labels=of_pod("engines"), texts=[worked(n) + worked(n, SECOND_ENGINE) for n in range(4)], ends_at_s=AT_S),
+    Page(labels=of_pod("old"), texts=along(OLD + BOTH_KV, OLD_WORK), ends_at_s=AT_S),
+    Page(labels=of_pod("sglang"), texts=along(SGLANG, SGLANG_WORK), ends_at_s=AT_S),
+    Page(labels=of_pod("sglang-old"), texts=along(SGLANG, SGLANG_OLD_WORK), ends_at_s=AT_S),
+    Page(labels=of_pod("trtllm"), texts=along(TRTLLM, TRTLLM_WORK), ends_at_s=AT_S),
     Page(labels=of_pod("triton"), texts=[TRITON], ends_at_s=AT_S),
+    Page(labels=of_pod("tgi"), texts=along(TGI, TGI_WORK), ends_at_s=AT_S),
     Page(labels=of_pod("tei"), texts=TEI, ends_at_s=AT_S),
     Page(labels=of_pod("b1", "buckets"), texts=[grown(vllm(), n) for n in range(1, 10)], ends_at_s=AT_S),
     Page(labels=of_pod("b2", "buckets"), texts=[grown(vllm(), 2 * n) for n in range(1, 10)], ends_at_s=AT_S),
@@ -142,7 +230,7 @@ async def test_the_real_exposition_is_read_as_means_of_a_minute_and_the_last_que
     answer = await told(reader, tiny("a"))
 
     # The mean of the four samples of the last minute, not of all five; scraped by two jobs, and counted once.
-    assert answer.loads["a"] == Load(at_s=AT_S - 5.0, running=3.0, waiting=26.0, kv_usage=0.5)
+    assert answer.loads["a"] == Load(at_s=AT_S - 5.0, running=3.0, waiting=26.0, kv_usage=0.5, work=work())
     assert set(reader.outcomes) == {"answered"}
 
 
@@ -189,19 +277,69 @@ async def test_not_a_number_stays_outside_and_hurts_nobody_else(reader: Reader) 
 async def test_former_names_are_read_where_the_current_are_not_and_never_beside_them(reader: Reader) -> None:
     answer = await told(reader, tiny("old"))
 
-    assert answer.loads["old"] == Load(at_s=AT_S, running=1.0, waiting=4.0, kv_usage=0.3)
+    load = answer.loads["old"]
+    assert isinstance(load, Load)
+    assert (load.running, load.waiting) == (1.0, 4.0)
+    assert load.kv_usage == pytest.approx(0.3)
 
 
 async def test_sglangs_queues_and_ranks_add_up_and_its_tensor_parallel_copies_do_not(reader: Reader) -> None:
     answer = await told(reader, tiny("sglang", engine=Engine.SGLANG))
 
-    assert answer.loads["sglang"] == Load(at_s=AT_S, running=7.0, waiting=7.0, kv_usage=0.25)
+    load = answer.loads["sglang"]
+    assert isinstance(load, Load)
+    assert (load.running, load.waiting, load.kv_usage) == (7.0, 7.0, 0.25)
 
 
 async def test_tensorrt_llm_behind_triton_is_read_too(reader: Reader) -> None:
     answer = await told(reader, tiny("triton", engine=Engine.TENSORRT_LLM))
 
-    assert answer.loads["triton"] == Load(at_s=AT_S, running=6.0, waiting=1.0, kv_usage=0.75)
+    load = answer.loads["triton"]
+    assert isinstance(load, Load)
+    assert (load.running, load.waiting, load.kv_usage) == (6.0, 1.0, 0.75)
+    assert isinstance(load.work, Missing)
+    assert 'no series trtllm_prompt_tokens_total{namespace="models", pod="triton"' in load.work.why
+
+
+# What a steady engine does, whoever scrapes it and however often: the rates of WORK.
+@pytest.mark.parametrize(
+    ("pod", "engine", "expected"),
+    [
+        ("busy", Engine.VLLM, WORK),
+        ("young", Engine.VLLM, WORK),
+        ("lost", Engine.VLLM, WORK),
+        ("engines", Engine.VLLM, work(prefill=1800.0, decode=400.0, finished=4.0, inter_token_latency_s=0.02)),
+        ("old", Engine.VLLM, WORK),
+        ("sglang", Engine.SGLANG, work(prefill=900.0, decode=220.0, finished=2.0, inter_token_latency_s=0.02)),
+        ("sglang-old", Engine.SGLANG, WORK),
+        ("trtllm", Engine.TENSORRT_LLM, WORK),
+        ("tgi", Engine.TGI, WORK),
+    ],
+)
+async def test_work_is_what_the_counters_grew_by_in_each_second(
+    reader: Reader, pod: str, engine: Engine, expected: Work
+) -> None:
+    answer = await told(reader, tiny(pod, engine=engine))
+
+    load = answer.loads[pod]
+    assert isinstance(load, Load)
+    assert isinstance(load.work, Work), load.work
+    assert astuple(load.work) == pytest.approx(astuple(expected), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("pod", "why"),
+    [
+        ("two", "its engine was scraped only once in the last minute"),
+        ("anew", "its engine has begun to count anew within the last minute"),
+    ],
+)
+async def test_a_load_without_work_says_why(reader: Reader, pod: str, why: str) -> None:
+    answer = await told(reader, tiny(pod))
+
+    load = answer.loads[pod]
+    assert isinstance(load, Load)
+    assert load.work == Missing(why=why)
 
 
 async def test_an_embedding_servers_running_requests_follow_from_its_seconds_of_work(reader: Reader) -> None:
@@ -226,7 +364,7 @@ async def test_all_engines_together_are_asked_no_more_often(reader: Reader) -> N
 
     loads = [load for answer in answers.values() for load in answer.loads.values()]
     assert [type(load) for load in loads] == [Load] * 4
-    assert len(reader.outcomes) == 8
+    assert len(reader.outcomes) == 9
 
 
 async def test_pitfall_8_the_quantile_of_two_pods_is_that_of_prometheus_itself(url: str, reader: Reader) -> None:
