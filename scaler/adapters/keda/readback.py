@@ -239,6 +239,15 @@ def _not_by_our_metric(case: Case) -> Iterator[Finding]:
         yield Finding(reason="WithoutOurMetric", text=text)
 
 
+def _no_metric(case: Case) -> Iterator[Finding]:
+    if case.hpa is not None and case.hpa.inactive is not None:
+        text = (
+            f"the HPA of {case.so_named} gets no count ({case.hpa.inactive}) and holds what there is: see that KEDA's "
+            "metrics server runs, and that Forebay is found at the trigger's scalerAddress"
+        )
+        yield Finding(reason="NoMetric", text=text)
+
+
 def _falling_back(case: Case) -> Iterator[Finding]:
     if case.so.is_falling_back:
         text = (
@@ -365,6 +374,7 @@ CHECKS: Final[tuple[Callable[[Case], Iterator[Finding]], ...]] = (
     _paused,
     _not_ready,
     _not_by_our_metric,
+    _no_metric,
     _falling_back,
     _to_zero,
     _fallback,

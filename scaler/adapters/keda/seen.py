@@ -32,6 +32,9 @@ PAUSED_OUT: Final = "autoscaling.keda.sh/paused-scale-out"
 FALSE_WORDS: Final = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 """What Go's ParseBool takes for false; KEDA counts all else as true, even what is no boolean at all."""
 
+AT_ZERO: Final = "ScalingDisabled"
+"""Why an HPA rests at zero replicas, from where only KEDA lifts them."""
+
 KEDA_VERSION: Final = "app.kubernetes.io/version"
 """The label by which KEDA says on an HPA what version made it."""
 
@@ -101,7 +104,10 @@ class MetricSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HpaSeen:
-    """An HPA. ``made_by`` is the ScaledObject behind it, ``keda_version`` the KEDA that made it, where it says so."""
+    """An HPA. ``made_by`` is the ScaledObject behind it, ``keda_version`` the KEDA that made it, where it says so.
+
+    ``inactive`` is why it cannot tell a count, None where it can, and where it rests because there is no replica.
+    """
 
     namespace: str
     name: str
@@ -110,6 +116,7 @@ class HpaSeen:
     up: Side
     down: Side
     keda_version: str | None = None
+    inactive: str | None = None
 
 
 def scaled_object_seen(thing: Json) -> ScaledObjectSeen:
@@ -154,6 +161,7 @@ def hpa_seen(thing: Json) -> HpaSeen:
         up=up,
         down=down,
         keda_version=(metadata.get("labels") or {}).get(KEDA_VERSION),
+        inactive=_inactive((thing.get("status") or {}).get("conditions") or ()),
     )
 
 
@@ -202,6 +210,12 @@ def _trouble(ready: Json | None) -> str | None:
     if ready is None or ready.get("status") != "False":
         return None
     return ready.get("message") or ready.get("reason") or "no reason given"
+
+
+def _inactive(conditions: Iterable[Json]) -> str | None:
+    told = (each for each in conditions if each.get("type") == "ScalingActive" and each.get("status") == "False")
+    said = ((each.get("reason"), each.get("message")) for each in told)
+    return next((message or reason or "no reason given" for reason, message in said if reason != AT_ZERO), None)
 
 
 def _owner(metadata: Json) -> str | None:

@@ -167,6 +167,16 @@ def test_a_scaled_object_that_keda_calls_not_ready_says_why() -> None:
     assert "(no scale target)" in differing(status={"conditions": [refused]})["NotReady"]
 
 
+@pytest.mark.parametrize(("reason", "is_told"), [("FailedGetExternalMetric", True), ("ScalingDisabled", False)])
+def test_an_hpa_that_gets_no_count_is_told_unless_it_rests_at_zero(reason: str, *, is_told: bool) -> None:
+    active = {"type": "ScalingActive", "status": "False", "reason": reason, "message": "unable to get external metric"}
+
+    texts = told(scaled_object(), hpa(status={"conditions": [active]}))
+
+    assert texts.keys() == ({"NoMetric"} if is_told else set())
+    assert not is_told or "(unable to get external metric)" in texts["NoMetric"]
+
+
 def test_a_fallback_that_holds_is_told_as_such() -> None:
     falling = {"type": "Fallback", "status": "True", "reason": "FallbackExists"}
 
