@@ -131,10 +131,10 @@ def scaled_object_seen(thing: Json) -> ScaledObjectSeen:
         namespace=metadata.get("namespace", ""),
         name=metadata["name"],
         uid=metadata.get("uid", ""),
-        generation=int(metadata.get("generation") or 0),
+        generation=_whole(metadata.get("generation"), 0),
         triggers=tuple(_trigger(each) for each in spec.get("triggers") or ()),
-        low=int(spec.get("minReplicaCount") or KEDA_MIN),
-        high=int(spec.get("maxReplicaCount", KEDA_MAX)),
+        low=_whole(spec.get("minReplicaCount"), KEDA_MIN),
+        high=_whole(spec.get("maxReplicaCount"), KEDA_MAX),
         idle=spec.get("idleReplicaCount"),
         up=up,
         down=down,
@@ -173,12 +173,21 @@ def _side(rules: Json, window_s: int) -> Side:
     tolerance, window = rules.get("tolerance"), rules.get("stabilizationWindowSeconds")
     return Side(
         tolerance=None if tolerance is None else _quantity(tolerance),
-        window_s=window_s if window is None else int(window),
+        window_s=_whole(window, window_s),
     )
 
 
-def _quantity(text: str | float) -> Decimal:
-    return Decimal(parse_quantity(text))  # type: ignore[no-untyped-call]  # its package has no types
+def _quantity(text: Any) -> Decimal | None:
+    """A quantity as its number. One that is none counts as left out: who scales a target must be known all the same."""
+    try:
+        return Decimal(parse_quantity(text))  # type: ignore[no-untyped-call]  # its package has no types
+    except (ValueError, ArithmeticError):
+        return None
+
+
+def _whole(value: Any, default: int) -> int:
+    """A whole number, or what holds where there is none."""
+    return value if isinstance(value, int) else default
 
 
 def _trigger(trigger: Json) -> TriggerSeen:
@@ -195,7 +204,7 @@ def _trigger(trigger: Json) -> TriggerSeen:
 def _fallback(fallback: Json | None) -> FallbackSeen | None:
     if fallback is None:
         return None
-    return FallbackSeen(behavior=fallback.get("behavior") or "static", replicas=int(fallback.get("replicas") or 0))
+    return FallbackSeen(behavior=fallback.get("behavior") or "static", replicas=_whole(fallback.get("replicas"), 0))
 
 
 def _pauses(annotations: Mapping[str, str]) -> tuple[str, ...]:

@@ -271,6 +271,19 @@ def test_a_policys_own_scaled_object_is_fine() -> None:
     assert differing(managed, metadata={"ownerReferences": owner}) == {}
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"minReplicaCount": "none", "maxReplicaCount": None},
+        {"advanced": None, "fallback": None},
+        behavior("scaleUp", tolerance="a bit", stabilizationWindowSeconds=None),
+    ],
+)
+def test_a_scaled_object_that_no_keda_would_take_is_still_seen(spec: Json) -> None:
+    """Kills: to leave out what cannot be read, and so to write a count beside whoever scales the target."""
+    assert scaled_object_seen(scaled_object(spec=spec)).name == "llama-v1"
+
+
 def test_the_condition_has_the_first_reason_and_every_sentence() -> None:
     so = scaled_object(spec={"maxReplicaCount": 20})
 
