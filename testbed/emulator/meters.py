@@ -127,11 +127,12 @@ class Meters:
         The fleet model does many steps at once and does not keep how long each took, so all tokens and steps in
         between count with the mean of them. Between two looks, a quarter of a second apart, that blurs little.
         """
-        steps, busy_s, prompt, generation, first = gained(self._before, now)
+        gained = gain(self._before, now)
         self._before = now
-        if steps:
-            self.histograms[BETWEEN_TOKENS].add_alike(busy_s / steps, max(generation - first, 0))
-            self.histograms[STEPS].add_alike((prompt + generation) / steps, steps)
+        if gained.gaps > 0:
+            self.histograms[BETWEEN_TOKENS].add_alike(gained.token_s / gained.gaps, gained.gaps)
+        if gained.steps > 0:
+            self.histograms[STEPS].add_alike(gained.tokens / gained.steps, gained.steps)
 
     def samples(self, now: Reading, sleep: Sleep) -> dict[str, float]:
         """All that is not 0 for ever, by key."""
@@ -173,14 +174,33 @@ class Meters:
         yield f'http_request_duration_seconds_created{{{COMPLETIONS},method="POST"}}', 1
 
 
-def gained(before: Reading | None, now: Reading) -> tuple[int, float, int, int, int]:
-    """The steps, their time, the prompt tokens, the tokens written and how many of these were first ones."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gain:
+    """What an engine did between two readings.
+
+    ``gaps`` are the tokens that came after another one of their request, ``token_s`` the times between these added up;
+    ``tokens`` are those of prompts and answers.
+    """
+
+    steps: int
+    tokens: int
+    gaps: int
+    token_s: float
+
+
+def gain(before: Reading | None, now: Reading) -> Gain:
+    """What was done since ``before``, or since the engine began."""
     if before is None:
-        return now.steps, now.busy_s, now.prompt_tokens, now.generation_tokens, sum(now.ttft)
-    return (
-        now.steps - before.steps,
-        now.busy_s - before.busy_s,
-        now.prompt_tokens - before.prompt_tokens,
-        now.generation_tokens - before.generation_tokens,
-        sum(now.ttft) - sum(before.ttft),
+        return Gain(
+            steps=now.steps,
+            tokens=now.prompt_tokens + now.generation_tokens,
+            gaps=now.generation_tokens - sum(now.ttft),
+            token_s=now.token_s,
+        )
+    last, first = gain(None, now), gain(None, before)
+    return Gain(
+        steps=last.steps - first.steps,
+        tokens=last.tokens - first.tokens,
+        gaps=last.gaps - first.gaps,
+        token_s=last.token_s - first.token_s,
     )
