@@ -13,7 +13,7 @@ from typing import Final
 from scaler.api.policy import policy_of
 from scaler.api.v1alpha1 import ScalingPolicy
 from scaler.core.model import Plan, Policy
-from scaler.sim.compare.cells import OBJECTIVE_S, SHARE, Cell, case_of, engine_of
+from scaler.sim.compare.cells import OBJECTIVE_S, SHARE, STEP, Cell, case_of, engine_of
 from scaler.sim.latency import ENGINES
 from scaler.sim.oracle import work_of
 from scaler.sim.ours import Ours
@@ -26,6 +26,8 @@ STATIC: Final = Static.name
 STATIC_MEAN: Final = "static-mean"
 STATIC_PEAK: Final = "static-peak"
 MINUTE_S: Final = 60.0
+STEP_MOST: Final = 8
+"""llm-d's guide to KEDA with the endpoint picker, one of those that the step was published for, allows 1 to 8."""
 
 PEERS: Final = tuple(peer.name for peer in peers(ENGINES[0], Bounds()) if peer.name != STATIC)
 """Everybody else who scales, in the order of the tables."""
@@ -62,7 +64,12 @@ def peer_of(name: str, cell: Cell) -> Peer:
 
 def bounds_of(cell: Cell) -> Bounds:
     """What anybody may ask for."""
-    return Bounds(least=1, most=cell.most)
+    return Bounds(least=1, most=most_of(cell))
+
+
+def most_of(cell: Cell) -> int:
+    """The most replicas that anybody may ask for."""
+    return STEP_MOST if cell.workload == STEP else cell.most
 
 
 def _mean(cell: Cell, _seed: int) -> float:
@@ -96,7 +103,7 @@ def policy_for(cell: Cell, floor: int | None = None) -> Policy:
             "spec": {
                 "signals": {"engine": "VLLM", "modelName": "compared"},
                 "versions": [{"name": "v1", "targets": [{"targetRef": target}]}],
-                "replicas": {"min": 1, "max": cell.most},
+                "replicas": {"min": 1, "max": most_of(cell)},
                 "objectives": {"timeToFirstToken": limit},
                 "loading": {"expectedSeconds": round(cell.load_s)},
             },

@@ -9,7 +9,7 @@ from math import ceil
 from typing import Final
 
 from scaler.sim.compare.cells import SHARE, Cell
-from scaler.sim.compare.contenders import STATIC, peer_of
+from scaler.sim.compare.contenders import STATIC, most_of, peer_of
 from scaler.sim.compare.outcomes import Outcome
 from scaler.sim.compare.suites import Thoroughness
 
@@ -70,13 +70,13 @@ def refined(values: Sequence[float], tried: Tried, run: Run) -> Tried:
 
 def constants(cell: Cell, run: Run) -> Tried:
     """The outcomes on the way to the smallest constant that attains the share; `TOO_FEW` are not tried."""
-    low, high = int(TOO_FEW * cell.pool), ceil(1.5 * cell.pool)
+    low, high, most = int(TOO_FEW * cell.pool), ceil(1.5 * cell.pool), most_of(cell)
     tried: Tried = {}
     while True:
         tried[float(high)] = run(float(high))
-        if tried[float(high)].attained >= SHARE or high >= cell.most:
+        if tried[float(high)].attained >= SHARE or high >= most:
             break
-        low, high = high, min(2 * high, cell.most)
+        low, high = high, min(2 * high, most)
     while high - low > 1:
         middle = (low + high) // 2
         tried[float(middle)] = run(float(middle))

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from scaler.sim.compare.cells import GENERATED, STEP, Cell
+from scaler.sim.compare.cells import GENERATED, Cell
 from scaler.sim.compare.contenders import PEERS, STATIC, STATIC_MEAN, STATIC_PEAK
+from scaler.sim.compare.step import STEP_CELL
 from scaler.sim.generated import reported
 from scaler.sim.workload import SHIPPED
 
@@ -75,8 +76,7 @@ def public() -> tuple[Entry, ...]:
         for name in SHIPPED
     ]
     entries += [_whole_day(name, pool) for name in WEEK_LONG for pool in (8.0, 32.0)]
-    step = Cell(workload=STEP, pool=2.0, load_s=110.0, engine="qwen3-32b/H100")
-    return (*entries, _entry(Part.STEP, step, everyone))
+    return (*entries, _entry(Part.STEP, STEP_CELL, everyone))
 
 
 def grid() -> tuple[Cell, ...]:
