@@ -7,6 +7,7 @@ thousand servers.
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
@@ -67,13 +68,20 @@ class Telling(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@pytest.fixture
-def page(cluster: ControlPlane) -> Iterator[Page]:
-    del cluster  # its network
+@contextmanager
+def served() -> Iterator[Page]:
+    """The page, served in this thread's network for the length of a ``with``."""
     with Page() as page:
         threading.Thread(target=page.serve_forever, daemon=True).start()
         yield page
         page.shutdown()
+
+
+@pytest.fixture
+def page(cluster: ControlPlane) -> Iterator[Page]:
+    del cluster  # its network
+    with served() as page:
+        yield page
 
 
 def scrape(every_s: int) -> Mapping[str, Any]:

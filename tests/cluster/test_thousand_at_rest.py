@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import ssl
 import sys
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -26,7 +25,7 @@ from testbed.objects import gpu_deployment, gpu_node, is_true
 from testbed.waiting import wait_for
 from tests.bench.resting import rested
 from tests.cluster.running import POLICIES, controlling, policy_of
-from tests.cluster.test_at_rest import Page, scrape
+from tests.cluster.test_at_rest import scrape, served
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(2400)]
 
@@ -149,24 +148,16 @@ def store(tmp_path: Path) -> Iterator[ControlPlane]:
         yield plane
 
 
-@pytest.fixture
-def page(store: ControlPlane) -> Iterator[Page]:
-    """The engines' numbers."""
-    del store  # its network
-    with Page() as page:
-        threading.Thread(target=page.serve_forever, daemon=True).start()
-        yield page
-        page.shutdown()
-
-
-def test_a_thousand_policies_at_rest_are_a_lease_and_watches(store: ControlPlane, page: Page, tmp_path: Path) -> None:
+def test_a_thousand_policies_at_rest_are_a_lease_and_watches(store: ControlPlane, tmp_path: Path) -> None:
     kubeconfig = admitted(store)
     told = yaml.safe_load(store.kubeconfig.read_text(encoding="utf-8"))
-    page.pods = [(NAMESPACE, pod) for pod in asyncio.run(fill(told))]
-    store.start_prometheus(scrape(5))
-
+    pods = asyncio.run(fill(told))
     settings = {"tick_seconds": "15", "prometheus_timeout_seconds": "8"}
-    with controlling(kubeconfig, NAMESPACE, tmp_path / "resting", **settings) as controller:
+    with contextlib.ExitStack() as running:
+        page = running.enter_context(served())
+        page.pods = [(NAMESPACE, pod) for pod in pods]
+        store.start_prometheus(scrape(5))
+        controller = running.enter_context(controlling(kubeconfig, NAMESPACE, tmp_path / "resting", **settings))
         wait_for("a first tick", controller.journal.exists, within_s=120.0)
         rest = rested(lambda: controller.page("/metrics"), TOLD_WITHIN_S, RESTS_S)
 
