@@ -75,6 +75,16 @@ def unseen() -> Record:
 # --- Metrics -----------------------------------------------------------------------------------------------------
 
 
+def test_answers_to_keda_are_counted_by_call_and_code_and_timed_by_call() -> None:
+    process = Process()
+
+    process.telemetry.answered("GetMetrics", "OK", 0.00002)
+    process.telemetry.answered("GetMetrics", "UNAVAILABLE", 0.00002)
+
+    assert process.samples("forebay_keda_answers_total") == {("GetMetrics", "OK"): 1, ("GetMetrics", "UNAVAILABLE"): 1}
+    assert process.samples("forebay_keda_answer_seconds_count") == {("GetMetrics",): 2}
+
+
 def test_the_names_of_the_metrics_are_stable() -> None:
     process = Process()
     process.board.post([decided()])
