@@ -55,16 +55,20 @@ class Keys:
 
 def make_keys(folder: Path) -> Keys:
     """Make all keys in ``folder``."""
-    folder.mkdir(mode=0o700)
-    configuration = folder / "openssl.cnf"
-    configuration.write_text(CONFIGURATION, encoding="utf-8")
-    authority = make_pair(folder, "authority", "authority", None)
+    authority = make_authority(folder)
     return Keys(
         authority=authority,
         server=make_pair(folder, "kube-apiserver", "server", authority),
         front_proxy=make_pair(folder, "front-proxy", "client", authority),
         service_accounts=make_pair(folder, "service-accounts", "client", None),
     )
+
+
+def make_authority(folder: Path) -> Pair:
+    """A new authority in the new ``folder``, where `make_pair` then makes what it signs."""
+    folder.mkdir(mode=0o700)
+    (folder / "openssl.cnf").write_text(CONFIGURATION, encoding="utf-8")
+    return make_pair(folder, "authority", "authority", None)
 
 
 def make_pair(folder: Path, name: str, use: str, signer: Pair | None, also: str = "") -> Pair:
