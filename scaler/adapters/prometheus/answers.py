@@ -39,7 +39,7 @@ class Reading:
         self._lacks = {question: got for question, got in rows.items() if isinstance(got, Lack)}
         found = {question: got for question, got in rows.items() if not isinstance(got, Lack)}
         self._pods = {question: PodRows(found.get(question, ())) for question in ABOUT_PODS}
-        self._work = _by_what_is_told(found.get(Question.WORK, ()))
+        self._told = {question: _by_what_is_told(found.get(question, ())) for question in ABOUT_MUCH}
         self._rates = bucket_rates(found.get(Question.FIRST_TOKENS, ()))
         self._pools = {question: rows_by_pool(found.get(question, ())) for question in ABOUT_POOLS}
 
@@ -57,9 +57,9 @@ class Reading:
         """The answer to ``question``, by pod; empty where the engines in use have no metric for it."""
         return self._lacks.get(question, self._pods[question])
 
-    def work(self, told: Told) -> PodRows | Lack:
-        """What the counters of work say of one thing, by pod."""
-        return self._lacks.get(Question.WORK, self._work[told])
+    def told(self, question: Question, told: Told) -> PodRows | Lack:
+        """What the answer to a question about several things tells of one of them, by pod."""
+        return self._lacks.get(question, self._told[question][told])
 
     def rates(self, namespace: str, model: str) -> Mapping[float, float] | Lack:
         """The rates of the buckets of the time to first token."""
@@ -76,9 +76,8 @@ ABOUT_PODS: Final = (
     Question.WAITING,
     Question.KV_USAGE,
     Question.AWAKE,
-    Question.GPU_ERRORS,
-    Question.TENSOR_ACTIVITY,
 )
+ABOUT_MUCH: Final = (Question.WORK, Question.GPUS)
 ABOUT_POOLS: Final = (Question.PICKER_TIMES, Question.PICKER_QUEUE)
 
 
@@ -175,7 +174,7 @@ NEEDED: Final[tuple[Mapping[Told, Signal], ...]] = (
 def _uncounted(reading: Reading, alternatives: Mapping[Told, Signal], ask: Asked, pod: PodKey) -> Lack:
     table = TABLES[ask.signals.engine]
     told, signal = next((told, signal) for told, signal in alternatives.items() if signal in table)
-    rows = reading.work(told)
+    rows = reading.told(Question.WORK, told)
     return rows if isinstance(rows, Lack) else _absent(reading, rows, table[signal][0][0].name, ask, pod)
 
 
@@ -183,7 +182,7 @@ def _told(reading: Reading, ask: Asked, pod: PodKey) -> Mapping[Told, float] | L
     """All that the counters of ``pod`` tell, each a number of 0 or more."""
     found: dict[Told, float] = {}
     for told in Told:
-        rows = reading.work(told)
+        rows = reading.told(Question.WORK, told)
         if isinstance(rows, Lack):
             return rows
         value = rows.value(pod, model_of(ask))
@@ -376,16 +375,16 @@ def warnings_of(gpus: Sequence[Reading], engines: Sequence[Reading], ask: Asked)
 
 def _warnings(gpus: Sequence[Reading], engines: Sequence[Reading], pod: PodKey) -> list[str]:
     texts = []
-    code = _highest(gpus, Question.GPU_ERRORS, pod)
+    code = _highest([reading.told(Question.GPUS, Told.XID) for reading in gpus], pod)
     if code:
         texts.append(f"a GPU of it reported the error XID {code:.0f}")
-    running = _highest(engines, Question.RUNNING, pod)
-    activity = _highest(gpus, Question.TENSOR_ACTIVITY, pod)
+    running = _highest([reading.pods(Question.RUNNING) for reading in engines], pod)
+    activity = _highest([reading.told(Question.GPUS, Told.TENSOR_ACTIVITY) for reading in gpus], pod)
     if running is not None and running >= 1.0 and activity is not None and activity < IDLE_TENSOR_SHARE:
         texts.append(f"it says that {running:.0f} requests run, and its tensor cores did nothing for 5 minutes")
     return texts
 
 
-def _highest(readings: Sequence[Reading], question: Question, pod: PodKey) -> float | None:
-    known = [rows for reading in readings if not isinstance(rows := reading.pods(question), Lack)]
+def _highest(answers: Sequence[PodRows | Lack], pod: PodKey) -> float | None:
+    known = [rows for rows in answers if not isinstance(rows, Lack)]
     return max((value for rows in known for value in rows.values(pod)), default=None)

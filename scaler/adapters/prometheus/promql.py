@@ -54,12 +54,11 @@ class Question(Enum):
     FIRST_TOKENS = "time to first token"
     PICKER_TIMES = "endpoint picker's sample times"
     PICKER_QUEUE = "endpoint picker's queue"
-    GPU_ERRORS = "GPU errors"
-    TENSOR_ACTIVITY = "tensor activity"
+    GPUS = "GPU errors and tensor activity"
 
 
 class Told(Enum):
-    """What a row of `Question.WORK` tells, by its label `TOLD_LABEL`; by the second, but for the last."""
+    """What a row of a question about several things tells, by its label `TOLD_LABEL`; of work, by the second."""
 
     PREFILL = "prefill"
     PROMPT = "prompt"  # this and the next three only of an engine that does not tell PREFILL
@@ -71,6 +70,8 @@ class Told(Enum):
     BETWEEN = "between"  # the seconds between tokens added up; over the next one it is their mean
     GAPS = "gaps"
     SCRAPES = "scrapes"  # in that minute, where there was only one
+    XID = "xid"  # the code of a GPU's error, where there is one
+    TENSOR_ACTIVITY = "tensor_activity"  # share of time
 
 
 TOLD_LABEL: Final = "told"
@@ -120,12 +121,16 @@ def picker_queries(matchers: str) -> Mapping[Question, str]:
 def gpu_queries(matchers: str) -> Mapping[Question, str]:
     """What to ask of the DCGM exporters: the codes other than 0, and how busy the tensor cores of each pod were."""
     errors, tensor = (selector([Metric(name=name, kind=Kind.GAUGE)], matchers) for name in (GPU_XID, GPU_TENSOR_ACTIVE))
-    return MappingProxyType(
-        {
-            Question.GPU_ERRORS: f"max {_BY_POD} ({errors}) > 0",
-            Question.TENSOR_ACTIVITY: f"max {_BY_POD} (avg_over_time({tensor}[{GUARD_OVER}]))",
-        }
+    parts = (
+        labelled(Told.XID, f"max {_BY_POD} ({errors}) > 0"),
+        labelled(Told.TENSOR_ACTIVITY, f"max {_BY_POD} (avg_over_time({tensor}[{GUARD_OVER}]))"),
     )
+    return MappingProxyType({Question.GPUS: " or ".join(parts)})
+
+
+def labelled(told: Told, text: str) -> str:
+    """The series of ``text``, which then say what they tell."""
+    return f'label_replace({text}, "{TOLD_LABEL}", "{told.value}", "", "")'
 
 
 def selector(metrics: Iterable[Metric], matchers: str, suffix: str = "") -> str:
@@ -199,7 +204,9 @@ def _bucket_rates(metrics: Iterable[Metric], matchers: str) -> str:
 def _work(engines: frozenset[Engine], matchers: str) -> str:
     """All counters of work in one question, each row labelled with what it tells."""
     texts = {told: _by_choice(engines, signal, matchers, wrap) for told, (signal, wrap) in _WORK.items()}
-    parts = {told: _labelled(told, text) for told, text in texts.items() if text}
+    # Grouped before anything else is done to them: long sets of labels are what costs. The choices of one signal have
+    # the same labels, so that the second is left out by itself where the first is there.
+    parts = {told: labelled(told, f"max {_BY_PART} ({text})") for told, text in texts.items() if text}
     if Told.PROMPT not in parts:
         return ""
     instead = " or ".join(parts.pop(told) for told in _INSTEAD if told in parts)
@@ -207,12 +214,6 @@ def _work(engines: frozenset[Engine], matchers: str) -> str:
         computed = _by_choice(engines, Signal.PREFILL_TOKENS, matchers, _present)
         instead = f"(({instead}) unless on ({_POD}) ({computed}))"
     return f"sum by ({_POD}, {TOLD_LABEL}) ({' or '.join((*parts.values(), instead))})"
-
-
-def _labelled(told: Told, text: str) -> str:
-    # Grouped before anything else is done to them: long sets of labels are what costs. The choices of one signal have
-    # the same labels, so that the second is left out by itself where the first is there.
-    return f'label_replace(max {_BY_PART} ({text}), "{TOLD_LABEL}", "{told.value}", "", "")'
 
 
 def _of_the_minute(form: str, of_histogram: str = "_count") -> Wrap:

@@ -8,7 +8,7 @@ import pytest
 
 from scaler.adapters.prometheus import Reads, Server
 from scaler.adapters.prometheus.answers import most_like
-from scaler.adapters.prometheus.promql import Question, Told
+from scaler.adapters.prometheus.promql import TOLD_LABEL, Question, Told
 from scaler.api.v1alpha1 import Engine
 from scaler.core.model import NO_PICKER, Load, Missing, Work
 from tests.adapters.prometheus.conftest import Reader
@@ -277,8 +277,9 @@ async def test_pitfall_1_the_gpus_only_warn(prometheus: FakePrometheus, reader: 
     exporter = {"namespace": "gpu-operator", "pod": "dcgm", "exported_namespace": "models", "exported_pod": "a"}
     prometheus.pod("a", running=3.0)
     prometheus.pod("b", running=3.0)
-    prometheus.row(Question.GPU_ERRORS, exporter, 79.0)
-    prometheus.row(Question.TENSOR_ACTIVITY, {"namespace": "models", "pod": "b"}, 0.0)
+    prometheus.row(Question.GPUS, exporter | {TOLD_LABEL: Told.XID.value}, 79.0)
+    idle = {"namespace": "models", "pod": "b", TOLD_LABEL: Told.TENSOR_ACTIVITY.value}
+    prometheus.row(Question.GPUS, idle, 0.0)
 
     answer = await reader.answer(asked("a", "b"))
 
@@ -298,7 +299,7 @@ async def test_the_same_number_of_queries_for_one_policy_and_for_two_hundred(
     for_one = len(prometheus.requests)
     await reader.signals.read(many, AT_S)
 
-    assert (for_one, len(prometheus.requests)) == (11, 22)
+    assert (for_one, len(prometheus.requests)) == (10, 20)
 
 
 async def test_nothing_is_asked_where_no_policy_asks(prometheus: FakePrometheus, reader: Reader) -> None:
@@ -443,7 +444,7 @@ async def test_the_time_to_first_token_is_asked_for_only_where_there_is_an_objec
 
     assert without_objective.ttft_s == Missing(why="the policy has no objective for it")
     assert reader.account.lacking["models/llama"] == {}
-    assert (queries, len(prometheus.requests)) == (8, 17)
+    assert (queries, len(prometheus.requests)) == (7, 15)
     assert [isinstance(told.ttft_s, Missing) for told in both.values()] == [True, False]
 
 

@@ -364,7 +364,7 @@ async def test_all_engines_together_are_asked_no_more_often(reader: Reader) -> N
 
     loads = [load for answer in answers.values() for load in answer.loads.values()]
     assert [type(load) for load in loads] == [Load] * 4
-    assert len(reader.outcomes) == 9
+    assert len(reader.outcomes) == 8
 
 
 async def test_pitfall_8_the_quantile_of_two_pods_is_that_of_prometheus_itself(url: str, reader: Reader) -> None:
