@@ -269,15 +269,16 @@ async def test_a_renewal_tells_how_fresh_the_plans_are(api: FakeApi, caller: Cal
 
 async def test_every_candidate_reads_the_same_heartbeat(api: FakeApi, caller: Caller) -> None:
     leader, other, work, idle = elector(caller), elector(caller, "bb"), Work(), Work()
-    async with running(leader.lead(work), other.lead(idle)):
-        await until(lambda: bool(api.objects), "a lease")
-        assert isinstance(other.fresh_as_of(60.0), Missing)
+    async with running(leader.lead(work)):
+        await until(work.begun.is_set, "a leader")
+        async with running(other.lead(idle)):
+            assert isinstance(other.fresh_as_of(60.0), Missing)
 
-        leader.beat(SystemClock().now_s())
+            leader.beat(SystemClock().now_s())
 
-        await until(lambda: not isinstance(other.fresh_as_of(60.0), Missing), "the heartbeat at the other one")
-        assert leader.fresh_as_of(60.0) == other.fresh_as_of(60.0) == heartbeat_of(api.objects[PATH])
-        assert not idle.begun.is_set()
+            await until(lambda: not isinstance(other.fresh_as_of(60.0), Missing), "the heartbeat at the other one")
+            assert leader.fresh_as_of(60.0) == other.fresh_as_of(60.0) == heartbeat_of(api.objects[PATH])
+            assert not idle.begun.is_set()
 
 
 def held(heartbeat_s: float) -> dict[str, Any]:
