@@ -8,7 +8,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-
 # The slow tests share one control plane, so they run in one process.
 FAST_TESTS = $(BIN)/python -m pytest -m "not slow and not bench" --quiet --numprocesses auto
 
-.PHONY: help demo test e2e check format lock crd proto testbed dev bench
+.PHONY: help demo test e2e e2e-vllm check format lock crd proto testbed dev bench
 
 help:  ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -31,6 +31,9 @@ test: $(READY)  ## Run every test
 e2e: testbed  ## Run the tests on the real control plane only, KEDA's among them
 	$(BIN)/python -m pytest -m "slow and not bench" tests/cluster
 
+e2e-vllm: testbed  ## Run real vLLM engines behind a real gateway; installs 6 GB into the cache, once
+	$(BIN)/python -m pytest tests/cluster/test_vllm.py
+
 check: $(READY)  ## The quick gate: format, lint, types, contracts, staleness, fast tests
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
@@ -46,6 +49,9 @@ format: $(READY)  ## Format, and mend what ruff can mend
 lock: $(READY)  ## Compile requirements/*.txt from pyproject.toml
 	$(COMPILE) --extra sim --output-file requirements/run.txt
 	$(COMPILE) --extra sim --group dev --output-file requirements/dev.txt
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
+		--custom-compile-command "make lock" --override testbed/vllm/overrides.txt \
+		--output-file testbed/vllm/requirements.txt testbed/vllm/requirements.in
 
 crd: $(READY)  ## Generate deploy/crd from scaler/api
 	$(BIN)/python -m scaler.api.crd deploy/crd/forebay.dev_scalingpolicies.yaml

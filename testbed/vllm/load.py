@@ -10,13 +10,19 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
+from itertools import count
 from typing import Any, Final
 
 import aiohttp
 
 from scaler.adapters.clock import SystemClock
 
-PROMPT: Final = "What does a replica carry, and how long does it load? "
+PROMPT: Final = (
+    "What does one replica of a language model carry, how long does it load, and how many of them "
+    "does a service need at this hour?"
+)
+"""Each request has its number before this, so that no two share a prefix which the engine would keep."""
+
 EVENT: Final = b"data: "
 STREAM_MOST_S: Final = 600.0
 """A stream that takes longer counts as cut."""
@@ -51,6 +57,7 @@ class Load:
         self._answer_tokens = 1
         self._streams: list[Stream] = []
         self._at_work: dict[int, asyncio.Task[None]] = {}
+        self._numbers = count()
         self._clock = SystemClock()
         self._loop = asyncio.new_event_loop()
         self._over = asyncio.Event()
@@ -110,7 +117,7 @@ class Load:
         tokens = self._answer_tokens
         body = {
             "model": self._model,
-            "prompt": PROMPT,
+            "prompt": f"{next(self._numbers):06d} {PROMPT}",
             "max_tokens": tokens,
             "ignore_eos": True,
             "stream": True,

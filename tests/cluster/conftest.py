@@ -23,11 +23,15 @@ from testbed.keda import Keda, keda_kinds, keda_running
 from testbed.rest import Rest
 from testbed.tenant import Tenant, tenant_of
 from tests.cluster.running import Controller, Start, World, controlling, emulated_service
+from tests.cluster.vllm_running import Programs, programs
 
 StartPrometheus = Callable[[Mapping[str, Any]], str]
 
 BINARIES = pytest.StashKey[Mapping[str, Path] | str]()
 """Where the binaries are, or why there are none."""
+
+VLLM_PROGRAMS = pytest.StashKey[Programs | str]()
+"""The same for what real vLLM needs."""
 
 PLANE = pytest.StashKey[ControlPlane]()
 
@@ -39,6 +43,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         with_keda = any("keda" in getattr(item, "fixturenames", ()) for item in session.items)
         with session.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
             session.config.stash[BINARIES] = network.why_not() or built(with_keda=with_keda)
+            if any("vllm_run" in getattr(item, "fixturenames", ()) for item in session.items):
+                session.config.stash[VLLM_PROGRAMS] = programs()
 
 
 def built(*, with_keda: bool) -> Mapping[str, Path] | str:
