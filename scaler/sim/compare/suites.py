@@ -22,7 +22,13 @@ SEEDS: Final = (1, 2, 3, 4, 5)
 WEEK_LONG: Final = ("azure2024-conv", "servegen-m-large", "o365-c-prod")
 RECORDED: Final = ("azure2023-conv", "azure2023-code")
 OTHER_ENGINES: Final = ("llama-3.1-8b/L40S", "llama-3.1-70b/H100")
-GENERATED_POOLS: Final = (2.0, 4.0, 8.0)
+GENERATED_FLEETS: Final = (
+    ("llama-3.1-8b/H100", 2.0),
+    ("llama-3.1-70b/H100", 4.0),
+    ("llama-3.1-8b/L40S", 8.0),
+)
+"""The engines and pools that services take in turn, all with about as many requests: a service of short ones fills
+eight of the fastest engine with 43 million in half a day."""
 SERVICES: Final = 100
 SWEPT_SERVICES: Final = 16
 """Two of each family. The peers' thresholds are chosen on them, in hindsight, before all services are run."""
@@ -129,14 +135,11 @@ def generated(first_seed: int) -> tuple[Entry, ...]:
 def services(seeds: Iterable[int]) -> tuple[Cell, ...]:
     """A cell for each service of ``seeds``.
 
-    Families take turns by seed, load times by every eight seeds and pools by every third, so that 96 seeds in a row
-    hold each family with each load time and each pool once.
+    Families take turns by seed, load times by every eight seeds and fleets by every third, so that 96 seeds in a row
+    hold each family with each load time and each fleet once.
     """
-    return tuple(
-        Cell(
-            workload=f"{GENERATED}{seed}",
-            pool=GENERATED_POOLS[seed % 3],
-            load_s=LOAD_TIMES_S[seed // 8 % 4],
-        )
-        for seed in seeds
-    )
+    return tuple(_service(seed, *GENERATED_FLEETS[seed % len(GENERATED_FLEETS)]) for seed in seeds)
+
+
+def _service(seed: int, engine: str, pool: float) -> Cell:
+    return Cell(workload=f"{GENERATED}{seed}", pool=pool, load_s=LOAD_TIMES_S[seed // 8 % 4], engine=engine)

@@ -118,7 +118,7 @@ def closed_loop(engine: Engine, sequences: int, prompt_tokens: int, output_token
 
 def picture(shares: Mapping[float, float]) -> go.Figure:
     """Steps, prompts and the knee, the public figures as marks and the model as lines; ``shares`` are by rate."""
-    titles = ("Decode step, 1024 tokens each", "Lone prompt", "Qwen3-32B, 2 H100, 4000 in, 1000 out: TTFT within 3 s")
+    titles = ("Decode step, 1024 tokens each", "Lone prompt", "Qwen3-32B, 2 H100, 4000/1000: in time")
     figure = make_subplots(rows=1, cols=3, subplot_titles=titles)
     for column, points in enumerate((decode_points(), prefill_points()), start=1):
         for trace in _traces(points, is_first=column == 1):

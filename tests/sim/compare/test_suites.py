@@ -46,7 +46,7 @@ def test_a_report_takes_no_service_that_rules_were_tuned_on() -> None:
         generated(99)
 
 
-def test_96_services_in_a_row_hold_each_family_with_each_load_time_and_pool_once() -> None:
+def test_96_services_in_a_row_hold_each_family_with_each_load_time_and_fleet_once() -> None:
     families = tuple(Family)
 
     def kind(cell: Cell) -> tuple[Family, float, float]:
