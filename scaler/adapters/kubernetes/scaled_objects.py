@@ -1,7 +1,8 @@
 """The ScaledObjects by which KEDA follows a policy: read back each tick, and written for a policy that owns its own.
 
 Reading costs no request: ScaledObjects and HPAs are watched. Writing happens when what is stored is not what should be,
-and once only for the same difference: an older KEDA that drops a field is told in the condition, not written to again.
+and once only for the same difference: a KEDA that was put back to one that knows less is told in the condition, and not
+written to again and again.
 """
 
 from collections.abc import Awaitable, Iterable, Iterator, Mapping
@@ -32,6 +33,13 @@ PLURAL: Final = "scaledobjects"
 
 TRY_AGAIN_S: Final = 60.0
 """What was refused is tried again after so long."""
+
+
+ADVICE: Final = {
+    "is forbidden": "give the controller this right (deploy/components/keda-managed)",
+    "not declared in schema": "KEDA is older than 2.18 here: update it",
+}
+"""What to do about a refusal, by what it says. An applied field that a kind does not know is refused, not pruned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +87,7 @@ class _Attempt:
     spec: Json
     at_s: float
     generation: int | None = None
-    why: str | None = None
+    why: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -111,9 +119,11 @@ class ScaledObjects:
             return readback.not_installed()
         if seen.lost is not None:
             return readback.unknown(seen.lost)
-        refused = (each for (uid, _), each in self._attempts.items() if uid == policy.uid and each.why is not None)
+        refused = [each for (uid, _), each in self._attempts.items() if uid == policy.uid and each.why]
         told = [
-            Finding(reason="NotWritten", text=f"ScaledObject {each.name} could not be written: {each.why}")
+            Finding(
+                reason="NotWritten", text=f"ScaledObject {each.name} could not be written: {_with_advice(each.why)}"
+            )
             for each in refused
         ]
         return readback.condition([*told, *readback.findings(document, scaling, policy.status)])
@@ -146,7 +156,7 @@ class ScaledObjects:
         last = self._attempts.get((uid, name))
         if last is None or last.spec != spec:
             return True
-        if last.why is not None or stored is None or not spec:
+        if last.why or stored is None or not spec:
             return self.clock.now_s() - last.at_s >= TRY_AGAIN_S
         return stored.generation != last.generation
 
@@ -178,6 +188,11 @@ class ScaledObjects:
     def keep_only(self, uids: frozenset[str]) -> None:
         """Forget the policies that are gone; what they owned goes with them."""
         self._attempts = {key: each for key, each in self._attempts.items() if key[0] in uids}
+
+
+def _with_advice(why: str) -> str:
+    """What the API server said, and what to do where that is known."""
+    return why + next((f"; {todo}" for said, todo in ADVICE.items() if said in why), "")
 
 
 def _wanted(document: ScalingPolicy) -> tuple[Json, ...]:
