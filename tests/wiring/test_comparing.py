@@ -1,5 +1,9 @@
 """`forebay compare`: what was run is kept, a part can be run, and what cannot be is refused in a sentence."""
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +17,7 @@ from scaler.wiring import comparing
 from scaler.wiring.compare_store import keep, kept
 from scaler.wiring.comparing import asked_for, best_kept, compared, ours_kept, sweep_kept
 from scaler.wiring.errors import UserError
+from testbed.waiting import wait_for
 
 SMALL = Cell(workload="azure2023-conv", pool=0.5, load_s=45.0, engine="llama-3.1-8b/L40S")
 ENTRY = Entry(part=Part.GRID, cell=SMALL, seeds=(1, 2), search=Thoroughness.BISECTED, swept=(STATIC,))
@@ -98,3 +103,17 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(UserError, match=r"--out .*file: cannot be written"):
         compared(asked_for("public", tmp_path / "file", (), None), Console())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_ctrl_c_ends_all_processes_and_leaves_only_whole_files(tmp_path: Path) -> None:
+    words = ["compare", "--out", str(tmp_path), "--only", "grid", "--only", "azure2023-conv", "--only", "pool-2"]
+    process = subprocess.Popen([sys.executable, "-m", "scaler", *words], start_new_session=True)
+
+    wait_for("a run is kept", lambda: list((tmp_path / "runs").glob("*.json")), within_s=200.0)
+    os.killpg(process.pid, signal.SIGINT)
+
+    assert process.wait(60) == 130
+    assert all(kept(path) is not None for path in (tmp_path / "runs").glob("*.json"))
+    assert not (tmp_path / "comparison.csv").exists()
