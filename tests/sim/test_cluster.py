@@ -1,19 +1,16 @@
 """The model of a cluster: pods through their phases, GPUs that run out, faults, and what is seen of it all."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaler.core.model import Load, Missing, Phase, Replica, Work
+from scaler.core.model import Load, Missing, Phase, Replica
 from scaler.sim.cluster import Cluster
 from scaler.sim.latency import QWEN_32B_H100
 from scaler.sim.loadtime import LoadTimes, Start, drawn, word
-from scaler.sim.plant import Reading
-from scaler.sim.pods import Pod, Scrape
 from scaler.sim.service import quantile
 from scaler.sim.state import BUCKETS, Fate
 from scaler.sim.trace import shipped
@@ -23,18 +20,6 @@ from tests.sim.traffic import trace_of
 
 BUSY = shipped()
 STEADY = trace_of([(0.1 * place, 500, 100) for place in range(12_000)])
-SILENT = Reading(
-    running=0,
-    waiting=0,
-    kv_usage=0.0,
-    prompt_tokens=0,
-    generation_tokens=0,
-    finished=0,
-    steps=0,
-    busy_s=0.0,
-    token_s=0.0,
-    ttft=(0,) * BUCKETS,
-)
 
 
 def marks(replica: Replica) -> list[float]:
@@ -513,56 +498,6 @@ def test_every_request_that_came_is_in_exactly_one_place(story: list[Deed]) -> N
     arrived = int(np.count_nonzero(BUSY.arrival_s <= 700.0))
     assert sum(fates.values()) - fates[Fate.AHEAD] == arrived
     assert fates[Fate.FINISHED] == np.count_nonzero(~np.isnan(model.outcomes(NAME).finish_s))
-
-
-def test_what_runs_is_told_as_the_mean_of_a_minute_and_what_waits_as_it_was_scraped() -> None:
-    pod = Pod(name="a", key=key(), ordinal=0, created_at_s=0.0)
-
-    for at_s, running, waiting in ((0.0, 100, 9), (15.0, 10, 0), (30.0, 20, 0), (60.0, 30, 4)):
-        pod.tell(Scrape(at_s=at_s, reading=replace(SILENT, running=running, waiting=waiting, kv_usage=running / 100.0)))
-
-    assert isinstance(pod.load, Load)
-    assert (pod.load.at_s, pod.load.running, pod.load.waiting) == (60.0, 20.0, 4.0)
-    assert pod.load.kv_usage == pytest.approx(0.2)
-
-
-def test_work_is_told_by_the_second_over_the_last_minute() -> None:
-    model = cluster(service(target(), trace=STEADY))
-    model.advance(300.0)
-
-    load = replicas(model)[0].load
-
-    outcomes = model.outcomes(NAME)
-    ended = (outcomes.finish_s > 255.0) & (outcomes.finish_s <= 300.0)
-    between_s = np.mean((outcomes.finish_s - STEADY.arrival_s - outcomes.ttft_s)[ended]) / 99.0
-    assert isinstance(load, Load)
-    assert isinstance(load.work, Work)
-    assert load.work.prefill_tokens_per_s == pytest.approx(5000.0, rel=0.01)
-    assert load.work.decode_tokens_per_s == pytest.approx(1000.0, rel=0.01)
-    assert load.work.finished_per_s == pytest.approx(10.0, rel=0.01)
-    assert load.work.inter_token_latency_s == pytest.approx(between_s, rel=0.01)
-
-
-def test_a_pod_that_was_scraped_once_has_a_load_and_no_work_yet() -> None:
-    model = cluster(service(target(), trace=STEADY))
-    model.advance(14.0)
-
-    load = replicas(model)[0].load
-
-    assert isinstance(load, Load)
-    assert load.work == Missing(why="its engine was scraped only once in the last minute")
-
-
-def test_without_tokens_there_is_no_time_between_them() -> None:
-    model = cluster()
-    model.advance(100.0)
-
-    load = replicas(model)[0].load
-
-    assert isinstance(load, Load)
-    assert load.work == Work(
-        prefill_tokens_per_s=0.0, decode_tokens_per_s=0.0, finished_per_s=0.0, inter_token_latency_s=None
-    )
 
 
 def test_a_crashed_pod_says_since_when_it_is_not_ready() -> None:

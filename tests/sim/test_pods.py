@@ -1,14 +1,33 @@
-"""Pods: who goes first, and what a crash does to a start that is under way."""
+"""Pods: who goes first, what a crash does to a start that is under way, and what is told of their engines."""
 
-from scaler.core.model import Missing
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from scaler.core.model import Load, Missing, Work
 from scaler.sim.nodes import Node
-from scaler.sim.pods import Pod, first_to_go
+from scaler.sim.plant import Reading
+from scaler.sim.pods import Pod, Scrape, first_to_go
+from scaler.sim.state import BUCKETS
 from tests.builders import NAME, key
 from tests.sim.clusters import cluster, phases, replicas, service, target
 from tests.sim.traffic import trace_of
 
 NODE = Node(name="h100-0", node_class="H100", gpus=8, free_gpus=8)
-STEADY = trace_of([(0.1 * place, 500, 100) for place in range(1000)])
+STEADY = trace_of([(0.1 * place, 500, 100) for place in range(4000)])
+SILENT = Reading(
+    running=0,
+    waiting=0,
+    kv_usage=0.0,
+    prompt_tokens=0,
+    generation_tokens=0,
+    finished=0,
+    steps=0,
+    busy_s=0.0,
+    token_s=0.0,
+    ttft=(0,) * BUCKETS,
+)
 
 
 def pod(name: str, *, ordinal: int = 0, node: Node | None = NODE, is_ready: bool = True) -> Pod:
@@ -66,3 +85,53 @@ def test_a_drain_that_ends_between_seconds_is_seen_on_the_next_one() -> None:
         return model.tally(NAME).replica_s
 
     assert gone_at_s(1) == gone_at_s(40) == 2.0
+
+
+def test_what_runs_is_told_as_the_mean_of_a_minute_and_what_waits_as_it_was_scraped() -> None:
+    pod = Pod(name="a", key=key(), ordinal=0, created_at_s=0.0)
+
+    for at_s, running, waiting in ((0.0, 100, 9), (15.0, 10, 0), (30.0, 20, 0), (60.0, 30, 4)):
+        pod.tell(Scrape(at_s=at_s, reading=replace(SILENT, running=running, waiting=waiting, kv_usage=running / 100.0)))
+
+    assert isinstance(pod.load, Load)
+    assert (pod.load.at_s, pod.load.running, pod.load.waiting) == (60.0, 20.0, 4.0)
+    assert pod.load.kv_usage == pytest.approx(0.2)
+
+
+def test_work_is_told_by_the_second_over_the_last_minute() -> None:
+    model = cluster(service(target(), trace=STEADY))
+    model.advance(300.0)
+
+    load = replicas(model)[0].load
+
+    outcomes = model.outcomes(NAME)
+    ended = (outcomes.finish_s > 255.0) & (outcomes.finish_s <= 300.0)
+    between_s = np.mean((outcomes.finish_s - STEADY.arrival_s - outcomes.ttft_s)[ended]) / 99.0
+    assert isinstance(load, Load)
+    assert isinstance(load.work, Work)
+    assert load.work.prefill_tokens_per_s == pytest.approx(5000.0, rel=0.01)
+    assert load.work.decode_tokens_per_s == pytest.approx(1000.0, rel=0.01)
+    assert load.work.finished_per_s == pytest.approx(10.0, rel=0.01)
+    assert load.work.inter_token_latency_s == pytest.approx(between_s, rel=0.01)
+
+
+def test_a_pod_that_was_scraped_once_has_a_load_and_no_work_yet() -> None:
+    model = cluster(service(target(), trace=STEADY))
+    model.advance(14.0)
+
+    load = replicas(model)[0].load
+
+    assert isinstance(load, Load)
+    assert load.work == Missing(why="its engine was scraped only once in the last minute")
+
+
+def test_without_tokens_there_is_no_time_between_them() -> None:
+    model = cluster()
+    model.advance(100.0)
+
+    load = replicas(model)[0].load
+
+    assert isinstance(load, Load)
+    assert load.work == Work(
+        prefill_tokens_per_s=0.0, decode_tokens_per_s=0.0, finished_per_s=0.0, inter_token_latency_s=None
+    )
