@@ -7,15 +7,13 @@ import pytest
 
 from testbed.control_plane import ControlPlane
 from tests.cluster.conftest import VLLM_PROGRAMS, give_up
-from tests.cluster.vllm_running import HOLD_S, Agreement, Run, begun_in, played, quantile
+from tests.cluster.vllm_running import HOLD_S, Agreement, Run, begun_in, fleet_of, played, quantile
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 
 @pytest.fixture(scope="module")
-def vllm_run(
-    control_plane: ControlPlane, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
-) -> Run:
+def vllm_run(control_plane: ControlPlane, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """One run, played once for all tests of this file."""
     given = pytestconfig.stash[VLLM_PROGRAMS]
     if isinstance(given, str):
@@ -85,5 +83,13 @@ def test_the_engine_says_what_the_clients_saw(vllm_run: Run) -> None:
 
 
 def test_a_replica_that_sleeps_is_no_supply(vllm_run: Run) -> None:
-    assert vllm_run.asleep_seen == 1
-    assert vllm_run.asleep_requested == 2
+    asked_for = [line["record"]["plan"]["targets"][0]["trail"][-1]["after"] for line in vllm_run.asleep]
+    loads = [
+        replica["load"]
+        for line in vllm_run.asleep
+        for replica in fleet_of(line)["replicas"]
+        if replica["is_asleep"] and replica["deleted_at_s"] is None
+    ]
+
+    assert set(asked_for) == {2}, "one that serves beside the one that sleeps, though none has work"
+    assert all("asleep" in load["why"] for load in loads)

@@ -56,6 +56,14 @@ ENVIRONMENT: Final = {
     "VLLM_SERVER_DEV_MODE": "1",  # /sleep and /wake_up
 }
 HOLD_S: Final = 30
+SHRINK_EVERY_S: Final = 60
+MANY: Final = 18
+"""Clients that are more than two replicas work on at a time, and less than three do."""
+
+FEW: Final = 3
+LONG: Final = 370
+"""Tokens that take longer than preStop lasts, with which the context is nearly full."""
+
 SCRAPE_S: Final = 1
 START_WITHIN_S: Final = 900.0
 """Two replicas that start at once take a minute on two idle cores, and ten on busy ones."""
@@ -125,8 +133,7 @@ class Run:
     fell_at_s: float = 0.0
     back_at_s: float = 0.0
     in_flight_at_the_end: dict[str, float] = field(default_factory=dict)
-    asleep_requested: int = 0
-    asleep_seen: int = 0
+    asleep: list[dict[str, Any]] = field(default_factory=list)
     decisions: list[dict[str, Any]] = field(default_factory=list)
     streams: list[Stream] = field(default_factory=list)
 
@@ -227,7 +234,10 @@ def policy(namespace: str) -> dict[str, Any]:
     (document,) = example("policy.yaml", namespace)
     document["spec"]["signals"]["staleSeconds"] = 15
     document["spec"]["loading"] = {"expectedSeconds": 60, "budgetSeconds": 900}
-    document["spec"]["behavior"] = {"flapsPerHour": 10, "scaleDown": {"holdSeconds": HOLD_S, "periodSeconds": 10}}
+    document["spec"]["behavior"] = {
+        "flapsPerHour": 10,
+        "scaleDown": {"holdSeconds": HOLD_S, "periodSeconds": SHRINK_EVERY_S},
+    }
     return document
 
 
@@ -349,10 +359,10 @@ def quantile(values: list[float], share: float) -> float:
 
 def grow(scene: Scene) -> None:
     """More than twice what one replica works on, until three are ready and have served a while."""
-    scene.run.rose_at_s = scene.load.set_clients(18, answer_tokens=100)
+    scene.run.rose_at_s = scene.load.set_clients(MANY, answer_tokens=100)
     scene.wait_for("three asked for", lambda: scene.world.requested() == 3, within_s=SETTLES_WITHIN_S)
     scene.wait_for("three ready", lambda: len(scene.ready_pods()) == 3, within_s=START_WITHIN_S)
-    at_s = scene.run.grown_at_s = scene.load.set_clients(18, answer_tokens=100)
+    at_s = scene.run.grown_at_s = scene.load.set_clients(MANY, answer_tokens=100)
     scene.wait_for("work for three", lambda: len(begun_in(scene.load.streams(), at_s)) >= 90, within_s=SETTLES_WITHIN_S)
     scene.run.learned = scene.world.status()["learned"][0]["loadSeconds"]
 
@@ -362,35 +372,61 @@ def begun_in(streams: list[Stream], from_s: float, to_s: float = math.inf) -> li
     return [stream for stream in streams if from_s <= stream.began_at_s < to_s]
 
 
-def shrink(scene: Scene) -> None:
-    """Three clients with answers that outlast preStop, until one replica is left and the others are gone whole."""
-    scene.run.fell_at_s = scene.load.set_clients(3, answer_tokens=370)
-    scene.wait_for("one asked for", lambda: scene.world.requested() == 1, within_s=SETTLES_WITHIN_S)
+def shrink(scene: Scene, controller: Controller) -> None:
+    """Few clients with answers that outlast preStop, until one replica is left and the others are gone whole.
+
+    On the way, one of two is put to sleep for a while.
+    """
+    scene.run.fell_at_s = scene.load.set_clients(FEW, answer_tokens=LONG)
+    scene.wait_for("two asked for", lambda: scene.world.requested() == 2, within_s=SETTLES_WITHIN_S)
+    sleep_a_while(scene, controller)
+    scene.load.set_clients(FEW, answer_tokens=LONG)
     scene.wait_for("one left", lambda: len(scene.look()) == 1, within_s=SETTLES_WITHIN_S)
     scene.run.back_at_s = scene.load.set_clients(0, answer_tokens=1)
     scene.wait_for("the last streams ended", lambda: scene.load.at_work() == 0, within_s=120.0)
 
 
-def put_to_sleep(scene: Scene, controller: Controller) -> None:
-    """The one replica is put to sleep, until Forebay asks for another in its place; then it is woken."""
-    (pod,) = scene.ready_pods()
-    address = f"http://{pod['status']['podIP']}:8000"
+def sleep_a_while(scene: Scene, controller: Controller) -> None:
+    """One of the two replicas sleeps, without any traffic, for longer than Forebay waits between two shrinks."""
+    scene.load.set_clients(0, answer_tokens=1)
+    scene.wait_for("no traffic", lambda: scene.load.at_work() == 0, within_s=120.0)
+    address = f"http://{scene.ready_pods()[0]['status']['podIP']}:8000"
     if not answers(f"{address}/sleep?level=1", "POST"):
         raise RuntimeError("the engine did not go to sleep")
-    scene.wait_for("another one asked for", lambda: scene.world.requested() == 2, within_s=SETTLES_WITHIN_S)
-    scene.run.asleep_requested = scene.world.requested()
-    scene.run.asleep_seen = max(asleep(line) for line in controller.decisions())
-    answers(f"{address}/wake_up", "POST")
+    scene.wait_for(
+        "a long sleep",
+        lambda: duration_s(asleep_in(controller.decisions())) > SHRINK_EVERY_S + 20.0,
+        within_s=SETTLES_WITHIN_S,
+    )
+    scene.run.asleep = asleep_in(controller.decisions())
+    if not answers(f"{address}/wake_up", "POST"):
+        raise RuntimeError("the engine did not wake up")
+
+
+def asleep_in(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The decisions that saw a replica asleep."""
+    return [line for line in lines if asleep(line)]
+
+
+def duration_s(lines: list[dict[str, Any]]) -> float:
+    """From the first to the last of these decisions."""
+    return float(lines[-1]["record"]["at_s"] - lines[0]["record"]["at_s"]) if lines else 0.0
 
 
 def asleep(line: Mapping[str, Any]) -> int:
     """The replicas that a decision saw asleep."""
-    fleet = line["record"]["observation"]["fleets"][0]["fleet"]
-    return sum(bool(replica.get("is_asleep")) for replica in fleet.get("replicas", ()))
+    return sum(bool(replica["is_asleep"]) for replica in fleet_of(line).get("replicas", ()))
+
+
+def fleet_of(line: Mapping[str, Any]) -> dict[str, Any]:
+    """The replicas as a decision saw them, or why it did not."""
+    fleets = line["record"]["observation"]["fleets"]
+    found: dict[str, Any] = fleets[0]["fleet"] if fleets else {}
+    return found
 
 
 def played(plane: ControlPlane, given: Programs, folder: Path) -> Run:
-    """The whole run: compare, grow, shrink, sleep."""
+    """The whole run: compare, grow, shrink."""
     with staged(plane, given, folder) as (scene, agent), ExitStack() as undo:
         try:
             compare_one_replica(scene)
@@ -400,8 +436,7 @@ def played(plane: ControlPlane, given: Programs, folder: Path) -> Run:
             controller = undo.enter_context(controlling(kubeconfig, scene.tenant.namespace, folder / "controller"))
             scene.world.wait_for_condition("SignalsHealthy", "True", within_s=120.0)
             grow(scene)
-            shrink(scene)
-            put_to_sleep(scene, controller)
+            shrink(scene, controller)
         except (TimeoutError, RuntimeError, OSError) as error:
             raise RuntimeError(f"{error}\n{agent.logs()}") from error
         scene.run.decisions = controller.decisions()
@@ -415,7 +450,7 @@ def played(plane: ControlPlane, given: Programs, folder: Path) -> Run:
 
 def kept(run: Run) -> dict[str, Any]:
     """The run for testbed/vllm/picture.py and for docs/vllm.md."""
-    chosen = {key: value for key, value in asdict(run).items() if key not in {"present", "decisions"}}
+    chosen = {key: value for key, value in asdict(run).items() if key not in {"present", "asleep", "decisions"}}
     return {
         **chosen,
         "moments": [moment_of(line) for line in run.decisions],
@@ -425,11 +460,11 @@ def kept(run: Run) -> dict[str, Any]:
 
 def moment_of(line: Mapping[str, Any]) -> dict[str, float]:
     """What a decision saw and asked for."""
-    fleet = line["record"]["observation"]["fleets"][0]["fleet"]
-    is_ready = [bool(replica["is_ready"]) for replica in fleet["replicas"] if replica["deleted_at_s"] is None]
+    fleet = fleet_of(line)
+    is_ready = [bool(each["is_ready"]) for each in fleet.get("replicas", ()) if each["deleted_at_s"] is None]
     return {
         "at_s": line["record"]["at_s"],
-        "requested": fleet["requested"],
+        "requested": fleet.get("requested", 0),
         "ready": sum(is_ready),
         "starting": len(is_ready) - sum(is_ready),
     }

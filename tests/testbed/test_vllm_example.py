@@ -9,8 +9,8 @@ from scaler.api.documents import check_files
 from testbed.node_agent.workload import Kind, workload_of
 
 EXAMPLE: Final = Path(__file__).parents[2] / "deploy" / "examples" / "vllm"
-VLLM_ENDS_WITHIN_S: Final = 20.0
-"""From vLLM's last request to its end: seen up to 18 s, on a busy machine."""
+VLLM_ENDS_WITHIN_S: Final = 50.0
+"""From vLLM's last request to its end: seen up to 24 s, on a busy machine."""
 
 
 def deployment() -> dict[str, Any]:
