@@ -81,14 +81,14 @@ class NodeAgent:
             self._failure = error
         finally:
             for run in self._runs.values():
-                run.process.kill()
+                run.process.end()
 
     def _look(self, requests: ThreadPoolExecutor) -> None:
         self._renew()
         listed = self._rest.items("/api/v1/pods", fieldSelector=f"spec.nodeName={self.name}")
         pods: Mapping[str, Any] = {pod["metadata"]["uid"]: pod for pod in listed}
         for uid in self._runs.keys() - pods.keys():
-            self._runs.pop(uid).process.kill()  # it was deleted over our head
+            self._runs.pop(uid).process.end()  # it was deleted over our head
         for uid, pod in pods.items():
             if uid not in self._runs:
                 self._runs[uid] = self._begun(pod, requests)

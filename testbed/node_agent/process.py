@@ -70,6 +70,13 @@ class PodProcess:
             if isinstance(child, Child):
                 self._kill_group(child)
 
+    def end(self) -> None:
+        """End all of it at once, and return when the first process is gone."""
+        self.kill()
+        for child in (self._child, self._hook):
+            if isinstance(child, Child):
+                child.kill()
+
     @staticmethod
     def _kill_group(child: Child) -> None:
         with contextlib.suppress(ProcessLookupError):

@@ -43,7 +43,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         with_keda = any("keda" in getattr(item, "fixturenames", ()) for item in session.items)
         with session.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
             session.config.stash[BINARIES] = network.why_not() or built(with_keda=with_keda)
-            if any("vllm_run" in getattr(item, "fixturenames", ()) for item in session.items):
+            with_vllm = any("vllm_run" in getattr(item, "fixturenames", ()) for item in session.items)
+            if with_vllm and not isinstance(session.config.stash[BINARIES], str):
                 session.config.stash[VLLM_PROGRAMS] = programs()
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from testbed.control_plane import ControlPlane
 from tests.cluster.conftest import VLLM_PROGRAMS, give_up
-from tests.cluster.vllm_running import HOLD_S, Agreement, Run, begun_in, fleet_of, played, quantile
+from tests.cluster.vllm_running import HOLD_S, Agreement, Run, at_s_of, begun_in, fleet_of, played, quantile
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
@@ -30,12 +30,12 @@ def counts(run: Run) -> list[int]:
 def first_shrink_s(run: Run) -> float:
     """When the first decision for fewer replicas was taken."""
     shrinks = (
-        line["record"]["at_s"]
+        at_s_of(line)
         for line in run.decisions
         if (targets := line["record"]["plan"]["targets"])
         and targets[0]["trail"][-1]["after"] < targets[0]["trail"][0]["before"]
     )
-    return float(next(shrinks))
+    return next(shrinks)
 
 
 def ttft_p95_s(run: Run, from_s: float, to_s: float) -> float:

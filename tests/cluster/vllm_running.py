@@ -410,7 +410,12 @@ def asleep_in(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def duration_s(lines: list[dict[str, Any]]) -> float:
     """From the first to the last of these decisions."""
-    return float(lines[-1]["record"]["at_s"] - lines[0]["record"]["at_s"]) if lines else 0.0
+    return at_s_of(lines[-1]) - at_s_of(lines[0]) if lines else 0.0
+
+
+def at_s_of(line: Mapping[str, Any]) -> float:
+    """When a decision was taken."""
+    return float(line["record"]["plan"]["at_s"])
 
 
 def asleep(line: Mapping[str, Any]) -> int:
@@ -463,7 +468,7 @@ def moment_of(line: Mapping[str, Any]) -> dict[str, float]:
     fleet = fleet_of(line)
     is_ready = [bool(each["is_ready"]) for each in fleet.get("replicas", ()) if each["deleted_at_s"] is None]
     return {
-        "at_s": line["record"]["at_s"],
+        "at_s": at_s_of(line),
         "requested": fleet.get("requested", 0),
         "ready": sum(is_ready),
         "starting": len(is_ready) - sum(is_ready),
