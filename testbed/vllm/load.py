@@ -16,12 +16,16 @@ from typing import Any, Final
 import aiohttp
 
 from scaler.adapters.clock import SystemClock
+from testbed.vllm.model import SPECIALS
 
 PROMPT: Final = (
     "What does one replica of a language model carry, how long does it load, and how many of them "
     "does a service need at this hour?"
 )
 """Each request has its number before this, so that no two share a prefix which the engine would keep."""
+
+UNSPEAKABLE: Final = {str(number): -100.0 for number in range(len(SPECIALS))}
+"""The model's tokens that are no text are never chosen, or an answer would have fewer characters than tokens."""
 
 EVENT: Final = b"data: "
 STREAM_MOST_S: Final = 600.0
@@ -120,6 +124,7 @@ class Load:
             "prompt": f"{next(self._numbers):06d} {PROMPT}",
             "max_tokens": tokens,
             "ignore_eos": True,
+            "logit_bias": UNSPEAKABLE,
             "stream": True,
             "stream_options": {"include_usage": True},
         }
