@@ -14,6 +14,7 @@ from plotly.subplots import make_subplots
 
 from scaler.embedded.picture import COLORS
 
+FILLS: Final = {**COLORS, "asleep": "#bbbbbb"}
 TITLES: Final = (
     "Requests, as the engines say",
     "Replicas",
@@ -37,7 +38,7 @@ def picture(run: Mapping[str, Any]) -> go.Figure:
             _area(_minutes([at_s for at_s, _ in points], start_s), [each for _, each in points], name), 1, 1
         )
     times = _minutes([each["at_s"] for each in run["moments"]], start_s)
-    for name in ("ready", "starting"):
+    for name in ("ready", "asleep", "starting"):
         figure.add_trace(_area(times, [each[name] for each in run["moments"]], name), 2, 1)
     asked = [each["requested"] for each in run["moments"]]
     line = {"shape": "hv", "color": COLORS["target"], "dash": "dot"}
@@ -60,7 +61,7 @@ def _minutes(at_s: Sequence[float], start_s: float) -> list[float]:
 def _area(x: Sequence[float], y: Sequence[float], name: str) -> go.Scatter:
     group = "work" if name in {"running", "waiting"} else "replicas"
     line = {"shape": "hv", "width": 0}
-    return go.Scatter(x=x, y=y, name=name, mode="lines", stackgroup=group, line=line, fillcolor=COLORS[name])
+    return go.Scatter(x=x, y=y, name=name, mode="lines", stackgroup=group, line=line, fillcolor=FILLS[name])
 
 
 def _draw_streams(figure: go.Figure, streams: Sequence[Mapping[str, Any]], start_s: float) -> None:
@@ -80,7 +81,7 @@ def main() -> int:
     """Write the page."""
     source, target = (Path(word) for word in sys.argv[1:3])
     run = json.loads(source.read_text(encoding="utf-8"))
-    target.write_text(picture(run).to_html(include_plotlyjs=True), encoding="utf-8")
+    target.write_text(picture(run).to_html(include_plotlyjs=True, config={"displayModeBar": False}), encoding="utf-8")
     return 0
 
 

@@ -466,12 +466,13 @@ def kept(run: Run) -> dict[str, Any]:
 def moment_of(line: Mapping[str, Any]) -> dict[str, float]:
     """What a decision saw and asked for."""
     fleet = fleet_of(line)
-    is_ready = [bool(each["is_ready"]) for each in fleet.get("replicas", ()) if each["deleted_at_s"] is None]
+    there = [each for each in fleet.get("replicas", ()) if each["deleted_at_s"] is None]
     return {
         "at_s": at_s_of(line),
         "requested": fleet.get("requested", 0),
-        "ready": sum(is_ready),
-        "starting": len(is_ready) - sum(is_ready),
+        "ready": sum(each["is_ready"] and not each["is_asleep"] for each in there),
+        "asleep": sum(each["is_asleep"] for each in there),
+        "starting": sum(not each["is_ready"] for each in there),
     }
 
 
