@@ -11,7 +11,7 @@ from testbed.control_plane import ControlPlane
 from testbed.objects import is_true
 from testbed.parts import ADAPTER_PORT, HOSTS, KEDA, KEDA_KEYS, KEDA_NAMESPACE
 from testbed.pki import make_pair
-from testbed.rest import Patch
+from testbed.rest import Patch, Rest
 from testbed.waiting import wait_for
 
 CRDS: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -21,6 +21,9 @@ ADAPTER_ADDRESS: Final = "10.244.255.254"
 """Like a pod's, but so far up in the range that no pod of a test gets it."""
 
 SERVED_WITHIN_S: Final = 60.0
+
+ENDED_WITHIN_S: Final = 300.0
+"""The operator may send 20 requests a second, and needs several for each ScaledObject."""
 
 
 @contextlib.contextmanager
@@ -52,14 +55,15 @@ def keda_running(plane: ControlPlane, kinds: Path) -> Iterator["Keda"]:
         try:
             keda.start()
             yield keda
-            wait_for_their_end(plane)
+            wait_for_their_end(plane.rest)
         finally:
             keda.stop()
 
 
-def wait_for_their_end(plane: ControlPlane) -> None:
+def wait_for_their_end(api: Rest) -> None:
     """Return when there is no ScaledObject any more: only the operator can take its finalizer off them."""
-    wait_for("no ScaledObjects", lambda: not plane.rest.items("/apis/keda.sh/v1alpha1/scaledobjects"), within_s=60.0)
+    path = "/apis/keda.sh/v1alpha1/scaledobjects"
+    wait_for("no ScaledObjects", lambda: not api.items(path), within_s=ENDED_WITHIN_S)
 
 
 class Keda:
@@ -93,12 +97,6 @@ class Keda:
         """Have the operator find these addresses by these names, as those of headless Services; no others."""
         lines = [f"{address} {name}\n" for name, addresses in names.items() for address in addresses]
         self._hosts.write_text("".join(["127.0.0.1 localhost\n", *lines]), encoding="utf-8")
-
-    def restart_operator(self) -> None:
-        """Kill the operator and start it again."""
-        operator = KEDA[0].name
-        self._plane.kill_part(operator)
-        self._plane.start_part(operator)
 
     def _make_keys(self) -> None:
         """The operator's certificate is the adapter's too, as in KEDA's own deployment, where both mount one Secret."""

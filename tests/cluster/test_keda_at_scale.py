@@ -20,7 +20,7 @@ from typing import Any, Final, TypeAlias
 import pytest
 
 from testbed.control_plane import ControlPlane
-from testbed.keda import Keda
+from testbed.keda import Keda, wait_for_their_end
 from testbed.tenant import Tenant
 from testbed.waiting import now_s, wait_for
 from tests.cluster.conftest import StartPrometheus
@@ -146,6 +146,7 @@ def has(count: int) -> Callable[[dict[str, Any]], bool]:
 
 def followed(keda: Keda, tenant: Tenant, start: Start, polling_s: int) -> list[Following]:
     """Services that were all decided on, and all of whose ScaledObjects were just made."""
+    wait_for_their_end(tenant.api)  # those of an earlier test
     keda.resolve({SCALER: [ADDRESS]})
     start(**answering(), tick_seconds="15", prometheus_timeout_seconds="14", api_requests_per_second=PER_SECOND)
     services = decided(tenant, polling_s)
