@@ -4,17 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from scaler.core.decide import decide
+from scaler.core.memory import LoadSample, Memory, TargetMemory, Wished
 from scaler.core.model import (
     Behavior,
     Fleet,
     FleetSeen,
     Load,
     Loading,
-    LoadSample,
-    Memory,
     Missing,
     Observation,
-    Plan,
     Policy,
     Release,
     ReleaseStep,
@@ -23,11 +21,10 @@ from scaler.core.model import (
     Snapshot,
     Target,
     TargetKey,
-    TargetMemory,
     Version,
-    Wished,
     Work,
 )
+from scaler.core.plan import Plan
 
 NAME = "models/llama"
 START_S = 1_000_000.0

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from scaler.core.model import Command, Memory, Observation, Policy, Snapshot
+from scaler.core.memory import Memory
+from scaler.core.model import Observation, Policy, Snapshot
+from scaler.core.plan import Command
 from scaler.runtime.ports import Record, Seen, TransientError
 from tests.builders import NAME, fleet, policy, seen, serving
 

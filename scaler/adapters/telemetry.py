@@ -20,7 +20,8 @@ from prometheus_client.registry import Collector
 from pydantic import TypeAdapter
 from structlog.typing import FilteringBoundLogger, Processor
 
-from scaler.core.model import Fleet, Plan, TargetPlan
+from scaler.core.model import Fleet
+from scaler.core.plan import Plan, TargetPlan
 from scaler.runtime.board import Board
 from scaler.runtime.ports import Record
 

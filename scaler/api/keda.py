@@ -44,5 +44,5 @@ class Keda(Spec):
     """Where KEDA finds our service, as host:port; a headless Service, or it stays with one replica of ours."""
     tls: KedaTls | None = None
     """Given, even empty, the connection is encrypted."""
-    polling_seconds: Annotated[int, Field(strict=True, ge=1, le=3600)] = 10
+    polling_seconds: Annotated[int, Field(strict=True, ge=1, le=3600)] = 60
     """How often KEDA asks by itself; the HPA asks every 15 s besides."""

@@ -45,7 +45,7 @@ class StatusCondition(StatusPart):
     """One condition, by the Kubernetes conventions."""
 
     type: Word
-    """Ready, SignalsHealthy, CapacityAvailable, OwnershipClear, Releasing or KEDAReady."""
+    """Ready, SignalsHealthy, CapacityAvailable, Releasing, Forecastable, ReplicasAlike, OwnershipClear or KEDAReady."""
     status: ConditionStatus
     """Whether it holds; Unknown where it cannot be told."""
     observed_generation: Whole | None = None
@@ -98,7 +98,7 @@ class LearnedTarget(StatusPart):
     load_seconds: LearnedLoad | None = None
     """Its load time."""
     tokens_per_second_per_replica: Measure | None = None
-    """What one replica carries within the objectives."""
+    """What one replica carries at its limit: tokens of prompts and answers, in the mix that was served last."""
 
 
 class ReleaseStatus(StatusPart):
@@ -157,7 +157,7 @@ class Status(StatusPart):
     observed_generation: Whole | None = None
     """The generation of the spec that all of this rests on."""
     conditions: Annotated[tuple[StatusCondition, ...], Field(max_length=16), keyed_by("type")] = ()
-    """Ready, SignalsHealthy, CapacityAvailable, OwnershipClear, Releasing, and with KEDA, KEDAReady."""
+    """Those of the seven that every policy has, and with KEDA, KEDAReady."""
     desired: Whole | None = None
     """The replicas there should be, over all targets."""
     actual: Whole | None = None

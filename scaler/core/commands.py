@@ -6,16 +6,8 @@ that it has: what grew has not been given traffic yet, and what shrinks has lost
 
 from collections.abc import Mapping, Sequence
 
-from scaler.core.model import (
-    Actuation,
-    Command,
-    Missing,
-    Observation,
-    Policy,
-    SetReplicas,
-    SetWeights,
-    TargetPlan,
-)
+from scaler.core.model import Actuation, Missing, Observation, Policy
+from scaler.core.plan import Command, SetReplicas, SetWeights, TargetPlan
 
 
 def commands_of(

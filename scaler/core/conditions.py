@@ -1,11 +1,12 @@
 """The conditions of a policy's status: what a person on call should know without reading a trail."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from scaler.core.demand import NOBODY_READ, NOBODY_READY
 from scaler.core.limits import stuck_replicas
-from scaler.core.model import Condition, Fleet, Missing, Observation, Policy, Ruling, TargetKey
+from scaler.core.model import Fleet, Missing, Observation, Policy, Replica, TargetKey
+from scaler.core.plan import Condition, FloorAdvice, Ruling
 from scaler.core.release import Shift, Stage
 
 NOBODY_IS_READY: Final = "NobodyReady"
@@ -13,7 +14,11 @@ NOBODY_IS_READY: Final = "NobodyReady"
 
 
 def conditions_of(
-    policy: Policy, observation: Observation, needs: Mapping[str, Ruling | Missing], shift: Shift | None, at_s: float
+    policy: Policy,
+    observation: Observation,
+    needs: Mapping[TargetKey, Ruling | Missing],
+    shift: Shift | None,
+    at_s: float,
 ) -> tuple[Condition, ...]:
     """Ready, SignalsHealthy, CapacityAvailable and Releasing, in this order; the edge adds what only it can see."""
     signals = _signals_healthy(policy, observation, needs)
@@ -21,10 +26,38 @@ def conditions_of(
     return (_ready(signals, capacity), signals, capacity, _releasing(policy, observation, shift))
 
 
-def _signals_healthy(policy: Policy, observation: Observation, needs: Mapping[str, Ruling | Missing]) -> Condition:
-    for role, need in needs.items():
+def forecastable(advice: Sequence[FloorAdvice]) -> Condition:
+    """Whether scaling can be in time for what the demand does; where not, the floor that would be, and its cost."""
+    if not advice:
+        message = "what came while too few were ready is within the objective"
+        return Condition(type="Forecastable", status=True, reason="InTime", message=message)
+    first = advice[0]
+    message = (
+        f"{first.role}: {first.missed_share:.1%} of the last day's work came while too few were ready, since demand "
+        f"may grow {first.growth:g} times within one load time; warmPool.floor: {first.floor} would cover it, with "
+        f"{_count(round(first.idle_replicas), 'replica')} idle on average"
+    )
+    return Condition(type="Forecastable", status=False, reason="TooFast", message=message)
+
+
+def replicas_alike(slow: Sequence[tuple[Replica, float]]) -> Condition:
+    """Whether all replicas work at about the speed of their like; where not, the slowest by name."""
+    if not slow:
+        message = "no replica is much slower than its like"
+        return Condition(type="ReplicasAlike", status=True, reason="Alike", message=message)
+    replica, speed = min(slow, key=lambda pair: pair[1])
+    message = f"{replica.name} works at {speed:.0%} of the speed of its like; what it tells is not learned from"
+    if len(slow) > 1:
+        message += f", nor what {_count(len(slow) - 1, 'other')} tell"
+    return Condition(type="ReplicasAlike", status=False, reason="SlowReplica", message=message)
+
+
+def _signals_healthy(
+    policy: Policy, observation: Observation, needs: Mapping[TargetKey, Ruling | Missing]
+) -> Condition:
+    for key, need in needs.items():
         if isinstance(need, Missing):
-            message = f"{role}: {need.why}; what is there is kept"
+            message = f"{key.role}: {need.why}; what is there is kept"
             reason = NOBODY_IS_READY if need.why in {NOBODY_READ, NOBODY_READY} else "DemandUnknown"
             return Condition(type="SignalsHealthy", status=False, reason=reason, message=message)
     if isinstance(observation.weights, Missing) and len(policy.versions) > 1:

@@ -5,34 +5,31 @@ This page is the order of a decision; each stage is explained in its own module.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from math import floor
+from math import ceil, floor
 
 from scaler.core import release
 from scaler.core.commands import commands_of
-from scaler.core.conditions import conditions_of
-from scaler.core.demand import demand_of, unheard
+from scaler.core.conditions import conditions_of, forecastable, replicas_alike
+from scaler.core.demand import as_believed, unheard
 from scaler.core.limits import Case, least, limited, remembered
 from scaler.core.loading import learn, load_time
+from scaler.core.memory import Memory, TargetMemory
 from scaler.core.model import (
     WHOLE_PERCENT,
     Fleet,
-    LoadTime,
-    Memory,
     Missing,
     Observation,
-    Plan,
     Policy,
     Replica,
     Role,
-    Ruling,
     Snapshot,
     Target,
     TargetKey,
-    TargetMemory,
-    TargetPlan,
     Version,
 )
-from scaler.core.wish import replicas_needed, replicas_told, wish_of
+from scaler.core.need import learned_of, slow_of, work_of
+from scaler.core.plan import FloorAdvice, LoadTime, Plan, Ruling, TargetPlan
+from scaler.core.wish import wish_of
 
 GAP_S = 120.0
 """A tick this long after the last one found the world unwatched: eight ticks of 15 s, two lost scrapes of a minute."""
@@ -42,7 +39,8 @@ GAP_S = 120.0
 class _Sight:
     """What the stages of one policy's decision share: the arguments, and what was learned and needed.
 
-    ``needs`` and ``unheard`` (the replicas whose work a need does not count) are by role.
+    ``needs`` are what each target would need for all the work of its role; ``unheard``, the replicas whose work that
+    does not count, are by role; ``slow`` are the replicas that are much slower than their like.
     """
 
     policy: Policy
@@ -50,7 +48,10 @@ class _Sight:
     memory: Memory
     at_s: float
     load_times: Mapping[TargetKey, LoadTime]
-    needs: Mapping[str, Ruling | Missing]
+    needs: Mapping[TargetKey, Ruling | Missing]
+    advice: tuple[FloorAdvice, ...]
+    tokens_per_s: Mapping[str, float]
+    slow: tuple[tuple[Replica, float], ...]
     unheard: Mapping[str, tuple[Replica, ...]]
 
 
@@ -85,10 +86,16 @@ def _decide(policy: Policy, observation: Observation, memory: Memory | None, at_
         targets=targets,
         release=None if shift is None else shift.ruling,
         weights=weights,
-        conditions=conditions_of(policy, observation, sight.needs, shift, at_s),
+        conditions=(
+            *conditions_of(policy, observation, sight.needs, shift, at_s),
+            forecastable(sight.advice),
+            replicas_alike(sight.slow),
+        ),
         commands=commands_of(policy, observation, targets, weights),
         load_times={str(key): learned for key, learned in sight.load_times.items()},
         memory=_next_memory(sight, tuple(kept for _, kept in planned), shift),
+        advice=sight.advice,
+        tokens_per_s=sight.tokens_per_s,
     )
 
 
@@ -102,30 +109,34 @@ def _entered(memory: Memory | None, at_s: float) -> Memory:
 
 
 def _unwatched(target: TargetMemory, at_s: float) -> TargetMemory:
-    flips_s = tuple(flip_s for flip_s in target.flips_s if flip_s <= at_s)
-    return TargetMemory(key=target.key, direction=target.direction, flips_s=flips_s)
+    # A clock that went back must not hand the budget out twice.
+    turns_at_s = None if target.turns_at_s is None else min(target.turns_at_s, at_s)
+    return TargetMemory(key=target.key, direction=target.direction, turns_left=target.turns_left, turns_at_s=turns_at_s)
 
 
 def _look(policy: Policy, observation: Observation, memory: Memory, at_s: float) -> _Sight:
     samples, counted = learn(memory.load_samples, memory.counted, observation)
     fleets = {seen.key: seen.fleet for seen in observation.fleets if isinstance(seen.fleet, Fleet)}
-    roles = sorted({target.key.role for target in policy.targets()})
+    load_times = {key: load_time(key, policy, samples, fleet, at_s) for key, fleet in fleets.items()}
+    believed = {key: as_believed(fleet, policy, at_s) for key, fleet in fleets.items()}
+    capacities = learned_of(memory, believed, at_s)
+    work = work_of(policy, observation, memory, capacities, load_times, at_s)
     return _Sight(
         policy=policy,
         observation=observation,
-        memory=replace(memory, load_samples=samples, counted=counted),
+        memory=replace(memory, load_samples=samples, counted=counted, capacities=capacities, courses=work.courses),
         at_s=at_s,
-        load_times={key: load_time(key, policy, samples, fleet, at_s) for key, fleet in fleets.items()},
-        needs={role: _need(Role(role), observation, policy, at_s) for role in roles},
-        unheard={role: unheard(Role(role), observation, policy, at_s) for role in roles},
+        load_times=load_times,
+        needs=work.needs,
+        advice=work.advice,
+        tokens_per_s={str(key): carried for key, carried in work.tokens_per_s.items()},
+        slow=slow_of(capacities, believed, at_s),
+        unheard={role: unheard(Role(role), observation, policy, at_s) for role in _roles(policy)},
     )
 
 
-def _need(role: Role, observation: Observation, policy: Policy, at_s: float) -> Ruling | Missing:
-    if observation.own_replicas is not None:
-        return replicas_told(observation.own_replicas)
-    demand = demand_of(role, observation, policy, at_s)
-    return demand if isinstance(demand, Missing) else replicas_needed(demand)
+def _roles(policy: Policy) -> list[str]:
+    return sorted({target.key.role for target in policy.targets()})
 
 
 def _traffic(sight: _Sight) -> _Traffic | None:
@@ -143,7 +154,7 @@ def _traffic(sight: _Sight) -> _Traffic | None:
         at_s=sight.at_s,
     )
     shift = release.advance(case)
-    ceilings = {role: _ceilings(role, case, shift, sight) for role in sight.needs}
+    ceilings = {role: _ceilings(role, case, shift, sight) for role in _roles(sight.policy)}
     return _Traffic(shift=shift, ceilings=ceilings)
 
 
@@ -156,17 +167,17 @@ def _ceilings(role: str, case: release.Case, shift: release.Shift, sight: _Sight
             share = release.share_of(target.key.version, case, shift)
             low = least(sight.policy, target, share.share_percent, sight.at_s)
             claims[target.key.version] = release.claim(
-                _counted(role, sight), share, fleet.requested, low, sight.policy.max_replicas
+                _counted(target.key, sight), share, fleet.requested, low, sight.policy.max_replicas
             )
     return release.ceilings(claims, case, sight.policy.max_replicas)
 
 
-def _counted(role: str, sight: _Sight) -> int | Missing:
-    """The need of ``role`` where it counts all the work there is; on part of it, nobody gives anything up."""
-    need = sight.needs[role]
+def _counted(key: TargetKey, sight: _Sight) -> int | Missing:
+    """The need of a target where it counts all the work there is; on part of it, nobody gives anything up."""
+    need = sight.needs[key]
     if isinstance(need, Missing):
         return need
-    return Missing(why="not all work was seen") if sight.unheard[role] else need.after
+    return Missing(why="not all work was seen") if sight.unheard[key.role] else need.after
 
 
 def _capacity(version: Version, sight: _Sight) -> release.Capacity:
@@ -175,7 +186,7 @@ def _capacity(version: Version, sight: _Sight) -> release.Capacity:
     carries: list[int] = []
     missing: Missing | None = None
     for target in version.targets:
-        fleet, need = sight.observation.fleet(target.key), sight.needs[target.key.role]
+        fleet, need = sight.observation.fleet(target.key), sight.needs[target.key]
         count = len(fleet.ready()) if isinstance(fleet, Fleet) else 0
         ready.append(count)
         if isinstance(need, Missing):
@@ -195,6 +206,7 @@ def _case(target: Target, sight: _Sight, traffic: _Traffic | None) -> Case | Non
     # of the warm pool and the bounds.
     is_blind = traffic is None and len(sight.policy.versions) > 1
     alone_percent = 0 if is_blind else WHOLE_PERCENT
+    share_percent = alone_percent if traffic is None else traffic.shift.shares[key.version]
     return Case(
         policy=sight.policy,
         target=target,
@@ -202,15 +214,22 @@ def _case(target: Target, sight: _Sight, traffic: _Traffic | None) -> Case | Non
         memory=sight.memory.target(key),
         load_time=sight.load_times[key],
         at_s=sight.at_s,
-        share_percent=alone_percent if traffic is None else traffic.shift.shares[key.version],
+        share_percent=share_percent,
         ceiling=sight.policy.max_replicas if traffic is None else traffic.ceilings[key.role][key.version],
-        demand_known=isinstance(sight.needs[key.role], Ruling) and not is_blind,
+        demand_known=isinstance(sight.needs[key], Ruling) and not is_blind,
         unheard=sight.unheard[key.role],
+        steady=_steady(sight.needs[key], share_percent),
     )
 
 
+def _steady(need: Ruling | Missing, share_percent: int) -> int:
+    """What a shrink must leave of a target with this share of the traffic; nothing where nobody can tell."""
+    steady = 0.0 if isinstance(need, Missing) else need.facts.get("steady_replicas", 0.0)
+    return ceil(steady * share_percent / WHOLE_PERCENT)
+
+
 def _planned(case: Case, sight: _Sight) -> tuple[TargetPlan, TargetMemory]:
-    need = sight.needs[case.target.key.role]
+    need = sight.needs[case.target.key]
     if not case.demand_known and isinstance(need, Ruling):
         need = Missing(why="this version's share of the traffic is not known")
     wish = wish_of(need, case.share_percent, case.fleet)

@@ -5,13 +5,31 @@ fleet because something broke.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import fsum
 from typing import Final
 
-from scaler.core.model import NO_PICKER, Demand, FleetSeen, Load, Missing, Observation, Phase, Policy, Replica, Role
+from scaler.core.model import (
+    NO_PICKER,
+    Demand,
+    Fleet,
+    FleetSeen,
+    Load,
+    Missing,
+    Observation,
+    Phase,
+    Policy,
+    Replica,
+    Role,
+    Tokens,
+    Work,
+)
 
 SETTLING_S: Final = 60.0
 """A replica that became ready within this time may not have been scraped: four scrapes of 15 s."""
+
+TOKENS_MOST: Final = 1e9
+"""More tokens a second on one replica than this is a broken counter: the fastest engines prefill some 100,000."""
 
 REQUESTS_MOST: Final = 1e6
 """More running or waiting requests on one replica than this is a broken gauge: engines hold some hundreds."""
@@ -23,9 +41,12 @@ NOBODY_READY: Final = "no replica is ready, so nobody can say how much work ther
 NOBODY_READ: Final = "the ready replicas have only just become so, and none was read yet"
 
 
+_Told = tuple[Replica, Load]
+
+
 def demand_of(role: Role, observation: Observation, policy: Policy, at_s: float) -> Demand | Missing:
     """The work of ``role`` over all versions that have it, or what is missing to tell it."""
-    loads: list[Load] = []
+    loads: list[_Told] = []
     for seen in _of_role(role, observation):
         told = _loads(seen, policy, at_s)
         if isinstance(told, Missing):
@@ -34,7 +55,7 @@ def demand_of(role: Role, observation: Observation, policy: Policy, at_s: float)
     if not loads:
         return Missing(why=NOBODY_READ if unheard(role, observation, policy, at_s) else NOBODY_READY)
     held_back = _held_back(observation)
-    return held_back if isinstance(held_back, Missing) else _summed(loads, held_back)
+    return held_back if isinstance(held_back, Missing) else _summed(loads, held_back, at_s)
 
 
 def unheard(role: Role, observation: Observation, policy: Policy, at_s: float) -> tuple[Replica, ...]:
@@ -64,6 +85,12 @@ def _of_role(role: Role, observation: Observation) -> list[FleetSeen]:
     return [seen for seen in observation.fleets if seen.key.role == role.value]
 
 
+def as_believed(fleet: Fleet, policy: Policy, at_s: float) -> Fleet:
+    """``fleet`` without the loads that are too old, ahead of the clock or absurd: what may be learned from."""
+    replicas = (replace(replica, load=_told(replica, policy, at_s)) for replica in fleet.replicas)
+    return replace(fleet, replicas=tuple(replicas))
+
+
 def _held_back(observation: Observation) -> float | Missing:
     """The requests that wait at the gateway, 0 where no policy asks for any to."""
     waiting = observation.gateway_waiting
@@ -76,17 +103,39 @@ def _held_back(observation: Observation) -> float | Missing:
     return Missing(why=f"the endpoint picker's queue cannot be read: absurd value, {waiting:g} waiting")
 
 
-def _summed(loads: Sequence[Load], gateway_waiting: float) -> Demand:
+def _summed(told: Sequence[_Told], gateway_waiting: float, at_s: float) -> Demand:
+    loads = [load for _, load in told]
     return Demand(
         at_s=min(load.at_s for load in loads),
         # fsum rounds once: the builtin sum gives other bits from Python 3.12 on, and a replay must agree.
         running=fsum(load.running for load in loads),
         waiting=fsum(load.waiting for load in loads) + gateway_waiting,
         kv_replicas=fsum(load.kv_usage for load in loads),
+        tokens=_tokens(told, at_s),
     )
 
 
-def _loads(seen: FleetSeen, policy: Policy, at_s: float) -> list[Load] | Missing:
+def _tokens(told: Sequence[_Told], at_s: float) -> Tokens | Missing:
+    """What all of them served, Missing where one that has had the time to be read twice counts no tokens."""
+    works: list[Work] = []
+    for replica, load in told:
+        if isinstance(load.work, Work):
+            works.append(load.work)
+        elif not _is_settling(replica, at_s):
+            return Missing(why=f"{replica.name}: {load.work.why}")
+    if not works:
+        return Missing(why="the replicas that are ready were scraped only once")
+    running = fsum(load.running for _, load in told)
+    cache = fsum(min(load.kv_usage, 1.0) for _, load in told)
+    return Tokens(
+        prefill_per_s=fsum(work.prefill_tokens_per_s for work in works),
+        decode_per_s=fsum(work.decode_tokens_per_s for work in works),
+        requests_per_s=fsum(work.finished_per_s for work in works),
+        cache_share=min(1.0, cache / running) if running >= 1.0 else 0.0,
+    )
+
+
+def _loads(seen: FleetSeen, policy: Policy, at_s: float) -> list[_Told] | Missing:
     """What the ready replicas of one target said, or what is wrong with it."""
     if isinstance(seen.fleet, Missing):
         return Missing(why=f"the replicas of {seen.key} are not known: {seen.fleet.why}")
@@ -98,7 +147,7 @@ def _loads(seen: FleetSeen, policy: Policy, at_s: float) -> list[Load] | Missing
         return Missing(
             why=f"{len(unexcused)} of {len(told)} ready replicas of {seen.key} cannot be read; {first.name}: {load.why}"
         )
-    return [load for _, load in told if isinstance(load, Load)]
+    return [(replica, load) for replica, load in told if isinstance(load, Load)]
 
 
 def _is_settling(replica: Replica, at_s: float) -> bool:
@@ -120,7 +169,19 @@ def _told(replica: Replica, policy: Policy, at_s: float) -> Load | Missing:
         and 0.0 <= load.kv_usage <= KV_USAGE_MOST
     )
     if believable:
-        return load
+        return replace(load, work=_believable(load.work))
     return Missing(
         why=f"absurd values: {load.running:g} running, {load.waiting:g} waiting, KV use {load.kv_usage:g} of 1"
+    )
+
+
+def _believable(work: Work | Missing) -> Work | Missing:
+    if isinstance(work, Missing):
+        return work
+    rates = (work.prefill_tokens_per_s, work.decode_tokens_per_s, work.finished_per_s, work.inter_token_latency_s)
+    if all(rate is None or 0.0 <= rate <= TOKENS_MOST for rate in rates):
+        return work
+    return Missing(
+        why=f"absurd rates: {work.prefill_tokens_per_s:g} prefill and {work.decode_tokens_per_s:g} decode tokens a "
+        f"second, {work.finished_per_s:g} requests a second"
     )

@@ -4,16 +4,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from scaler.core.loading import phase_medians_s
-from scaler.core.model import (
-    LoadTime,
-    Missing,
-    Observation,
-    Plan,
-    Ruling,
-    SetReplicas,
-    SetWeights,
-    TargetPlan,
-)
+from scaler.core.model import Missing, Observation
+from scaler.core.plan import LoadTime, Plan, Ruling, SetReplicas, SetWeights, TargetPlan
 
 RULE_WORDS: Final = {
     "wish": "Needed",
@@ -23,6 +15,7 @@ RULE_WORDS: Final = {
     "full_window": "Watched too short",
     "intact": "Work not seen",
     "hold": "Held",
+    "consolidate": "Would have to grow again",
     "step_down": "Shrinking in steps",
     "flaps": "Turned too often",
     "warm_floor": "Warm pool",

@@ -10,19 +10,9 @@ from functools import cached_property
 from math import ceil
 from typing import Final
 
-from scaler.core.model import (
-    WHOLE_PERCENT,
-    Fleet,
-    LoadTime,
-    Phase,
-    Policy,
-    Replica,
-    Ruling,
-    Target,
-    TargetMemory,
-    TargetPlan,
-    Wished,
-)
+from scaler.core.memory import TargetMemory, Wished
+from scaler.core.model import WHOLE_PERCENT, Fleet, Phase, Policy, Replica, Target
+from scaler.core.plan import LoadTime, Ruling, TargetPlan
 
 HOLD_LOAD_TIMES: Final = 0.75
 """A dip must last this share of the p90 load time before replicas go: in the trial on public traces a hold of three
@@ -35,9 +25,14 @@ UNSCHEDULABLE_PATIENCE_S: Final = 60.0
 """A replica that no node takes for this long has met a shortage; the scheduler retries within seconds."""
 
 WISHES_KEPT_S: Final = 3600.0
-FLIPS_KEPT_S: Final = 3600.0
-"""The windows that may still bind: a hold that follows the load time may grow up to this from one tick to the next
-(one that is longer already is kept whole), a flap budget is by the hour."""
+"""A hold that follows the load time may grow up to this from one tick to the next; a longer one is kept whole."""
+
+HOUR_S: Final = 3600.0
+TURN_AND_BACK: Final = 2.0
+TURNS_FIRST: Final = 1.0
+TURNS_KEPT_HOURS: Final = 3.0
+"""A flap budget is by the hour, and what is not used of it is kept for so long: a calm night pays for a restless
+morning. Held strictly by the hour, half of it was never used, and replicas idled for a tenth of their cost."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +41,7 @@ class Case:
 
     ``share_percent`` is the traffic it must carry, ``ceiling`` the most it may have beside the other versions,
     ``demand_known`` whether the wish rests on a demand at all, ``unheard`` the replicas of its role, of any version,
-    whose work is not in that demand.
+    whose work is not in that demand, ``steady`` what a shrink must leave.
     """
 
     policy: Policy
@@ -59,6 +54,7 @@ class Case:
     ceiling: int
     demand_known: bool
     unheard: tuple[Replica, ...] = ()
+    steady: int = 0
 
     @property
     def requested(self) -> int:
@@ -162,6 +158,14 @@ def hold(wish: int, case: Case) -> Ruling | None:
     return _no_less_than(min(highest.replicas, case.requested), wish, "hold", because, facts)
 
 
+def consolidate(wish: int, case: Case) -> Ruling | None:
+    """Shrink only to what would carry a peak that hardly ever comes: growing back costs a load time."""
+    if wish >= case.requested:
+        return None
+    because = f"fewer than {_replicas(case.steady)} would have to grow again at a rise that is not rare"
+    return _no_less_than(min(case.steady, case.requested), wish, "consolidate", because, {"steady": case.steady})
+
+
 def step_down(wish: int, case: Case) -> Ruling | None:
     """Shrink by at most the policy's share in each period, at least by one."""
     behavior = case.policy.behavior
@@ -175,15 +179,23 @@ def step_down(wish: int, case: Case) -> Ruling | None:
 
 
 def flaps(wish: int, case: Case) -> Ruling | None:
-    """Turn from growing to shrinking only while the hour's budget has two turns left: this one, and the one back."""
+    """Turn from growing to shrinking only while two turns of the budget are left: this one, and the one back."""
     if wish >= case.requested or case.memory.direction <= 0:
         return None
-    budget = case.policy.behavior.flaps_per_hour
-    recent = [flip_s for flip_s in case.memory.flips_s if case.at_s - flip_s < FLIPS_KEPT_S]
-    if len(recent) + 2 <= budget:
+    left, budget = turns_left(case), case.policy.behavior.flaps_per_hour
+    if left >= TURN_AND_BACK:
         return None
-    because = f"turning now, and back again, would make {len(recent) + 2} turns within the hour, of {budget}"
-    return _no_less_than(case.requested, wish, "flaps", because, {"flips": len(recent), "budget": budget})
+    because = f"turning now, and back again, takes 2 turns: {left:.1f} are left, with {budget} more every hour"
+    return _no_less_than(case.requested, wish, "flaps", because, {"turns_left": left, "budget": budget})
+
+
+def turns_left(case: Case) -> float:
+    """The turns that the flap budget has left, as of the case's time."""
+    budget = case.policy.behavior.flaps_per_hour
+    if case.memory.turns_left is None or case.memory.turns_at_s is None:
+        return TURNS_FIRST
+    hours = max(0.0, case.at_s - case.memory.turns_at_s) / HOUR_S
+    return min(case.memory.turns_left + budget * hours, budget * TURNS_KEPT_HOURS)
 
 
 def warm_floor(wish: int, case: Case) -> Ruling | None:
@@ -239,6 +251,7 @@ RULES: Final[tuple[Rule, ...]] = (
     full_window,
     intact,
     hold,
+    consolidate,
     step_down,
     flaps,
     warm_floor,
@@ -259,7 +272,8 @@ def limited(wish: Ruling, case: Case) -> TargetPlan:
 
 def remembered(wish: Ruling, planned: int, case: Case) -> TargetMemory:
     """What the next tick must know of this target after ``planned`` was decided on ``wish``."""
-    memory = replace(case.memory, wished=_wished(wish, case), flips_s=_recent_flips(case))
+    left = turns_left(case)
+    memory = replace(case.memory, wished=_wished(wish, case), turns_left=left, turns_at_s=case.at_s)
     if not case.demand_known:
         memory = replace(memory, known_from_s=None)
     elif memory.known_from_s is None:
@@ -267,8 +281,8 @@ def remembered(wish: Ruling, planned: int, case: Case) -> TargetMemory:
     if planned == case.requested:
         return memory
     direction = 1 if planned > case.requested else -1
-    flips_s = (*memory.flips_s, case.at_s) if memory.direction == -direction else memory.flips_s
-    moved = replace(memory, direction=direction, flips_s=flips_s)
+    turned = memory.direction == -direction
+    moved = replace(memory, direction=direction, turns_left=left - 1.0 if turned else left)
     return replace(moved, grown_at_s=case.at_s) if direction > 0 else replace(moved, shrunk_at_s=case.at_s)
 
 
@@ -282,10 +296,6 @@ def _wished(wish: Ruling, case: Case) -> tuple[Wished, ...]:
         if case.at_s - wished.at_s <= max(WISHES_KEPT_S, case.hold_s) and wished.replicas > wish.after
     ]
     return (*kept, Wished(at_s=case.at_s, replicas=wish.after))
-
-
-def _recent_flips(case: Case) -> tuple[float, ...]:
-    return tuple(flip_s for flip_s in case.memory.flips_s if case.at_s - flip_s < FLIPS_KEPT_S)
 
 
 def _no_less_than(least: int, wish: int, rule: str, because: str, facts: dict[str, float]) -> Ruling | None:

@@ -10,19 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from scaler.core.model import (
-    STARTING,
-    Fleet,
-    Loading,
-    LoadSample,
-    LoadTime,
-    Missing,
-    Observation,
-    Phase,
-    Policy,
-    Replica,
-    TargetKey,
-)
+from scaler.core.memory import LoadSample
+from scaler.core.model import STARTING, Fleet, Loading, Missing, Observation, Phase, Policy, Replica, TargetKey
+from scaler.core.plan import LoadTime
 
 SAMPLES_KEPT: Final = 20
 """Starts remembered for each target: at a weight of 0.87 each, the twentieth counts for 7 % of the newest."""

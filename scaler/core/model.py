@@ -217,17 +217,32 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """A flow of requests by the second: prompt tokens to compute, tokens to decode, requests.
+
+    ``cache_share`` is the part of one replica's KV cache that a running request holds, on average.
+    """
+
+    prefill_per_s: float
+    decode_per_s: float
+    requests_per_s: float
+    cache_share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
     """The work that one role of a model has before it, summed over its ready replicas.
 
     ``at_s`` is the oldest sample in it. ``kv_replicas`` is the KV cache in use, in caches of one replica: three
-    replicas at 0.5 make 1.5. ``waiting`` counts the gateway's queue too.
+    replicas at 0.5 make 1.5. ``waiting`` counts the gateway's queue too. ``tokens`` is what was served of it in the
+    last minute, Missing where the engines count no tokens.
     """
 
     at_s: float
     running: float
     waiting: float
     kv_replicas: float
+    tokens: Tokens | Missing = Missing(why="the engines count no tokens")
 
 
 # --- What the user asked for -------------------------------------------------------------------------------------
@@ -329,169 +344,3 @@ class Policy:
     def targets(self) -> tuple[Target, ...]:
         """All targets, version by version."""
         return tuple(target for version in self.versions for target in version.targets)
-
-
-# --- What outlives a tick ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadSample:
-    """How long one replica took from created to ready, in all and by phase (None where the mark was missing)."""
-
-    key: TargetKey
-    node_class: str | None
-    total_s: float
-    waiting_s: float | None = None
-    pulling_s: float | None = None
-    initialising_s: float | None = None
-    loading_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wished:
-    """A wish and the time it was made; kept only while it may still bind a later decision."""
-
-    at_s: float
-    replicas: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetMemory:
-    """What the next tick must know of one target.
-
-    ``known_from_s`` is since when its demand has been known without a gap, None while it is not. ``direction`` is the
-    last change's (+1, -1, 0 for none yet) and ``flips_s`` are the times at which it turned, of the last hour.
-    """
-
-    key: TargetKey
-    known_from_s: float | None = None
-    wished: tuple[Wished, ...] = ()
-    grown_at_s: float | None = None
-    shrunk_at_s: float | None = None
-    direction: int = 0
-    flips_s: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReleaseMemory:
-    """Where a release stands: who serves until it is done, who should, and since when at what weight."""
-
-    stable: str
-    candidate: str
-    weight_percent: int
-    since_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
-    """All of one policy that outlives a tick.
-
-    ``counted`` names the replicas, still there, whose load time is in ``load_samples`` already.
-    """
-
-    at_s: float
-    targets: tuple[TargetMemory, ...] = ()
-    load_samples: tuple[LoadSample, ...] = ()
-    counted: tuple[str, ...] = ()
-    release: ReleaseMemory | None = None
-
-    def target(self, key: TargetKey) -> TargetMemory:
-        """What is remembered of target ``key``; of one never seen, nothing."""
-        for target in self.targets:
-            if target.key == key:
-                return target
-        return TargetMemory(key=key)
-
-
-# --- What was decided --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ruling:
-    """One step of a decision.
-
-    ``rule`` is a stable name, fit for a metric's label; ``because`` is for people; ``facts`` are the numbers it rests
-    on, with their units in their names.
-    """
-
-    rule: str
-    before: int
-    after: int
-    because: str
-    facts: Mapping[str, float]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetPlan:
-    """What one target should have, as the trail of rulings that led there; the last one's ``after`` is the answer."""
-
-    key: TargetKey
-    trail: tuple[Ruling, ...]
-
-    @property
-    def replicas(self) -> int:
-        """The count that this target should have."""
-        return self.trail[-1].after
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Condition:
-    """One condition of the status; ``status`` None says that it cannot be told (Unknown)."""
-
-    type: str
-    status: bool | None
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SetReplicas:
-    """Target ``key`` has ``replicas``. Absolute: to say it twice changes nothing."""
-
-    key: TargetKey
-    replicas: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SetWeights:
-    """The route sends each version this percentage, all of them at once; they sum to 100."""
-
-    weights: Mapping[str, int]
-
-
-Command = SetReplicas | SetWeights
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadTime:
-    """How long a start is believed to take: quantiles in seconds, and the measured starts they rest on."""
-
-    p50_s: float
-    p90_s: float
-    samples: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """The answer of one tick for one policy.
-
-    ``targets`` are in the policy's order, ``release`` is the ruling on the candidate's weight (None without a route to
-    move), ``commands`` are ordered grow, shift, shrink and are empty where nothing differs.
-    """
-
-    policy: str
-    at_s: float
-    targets: tuple[TargetPlan, ...]
-    release: Ruling | None
-    weights: Mapping[str, int] | Missing
-    conditions: tuple[Condition, ...]
-    commands: tuple[Command, ...]
-    load_times: Mapping[str, LoadTime]
-    memory: Memory
-
-    def target(self, key: TargetKey) -> TargetPlan | None:
-        """The plan for target ``key``, None where nothing could be planned for it."""
-        for target in self.targets:
-            if target.key == key:
-                return target
-        return None

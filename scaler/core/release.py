@@ -23,7 +23,9 @@ from enum import Enum
 from math import ceil
 from typing import Final
 
-from scaler.core.model import WHOLE_PERCENT, Missing, Release, ReleaseMemory, ReleaseStep, Ruling
+from scaler.core.memory import ReleaseMemory
+from scaler.core.model import WHOLE_PERCENT, Missing, Release, ReleaseStep
+from scaler.core.plan import Ruling
 
 RETREAT_BELOW: Final = 0.8
 """Weight is taken back when the ready replicas carry less than this share of it. Between 80 and 100 % the demand's own

@@ -26,7 +26,8 @@ Time is the cluster's own: seconds since the start of the traces. To import this
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scaler.core.model import Command, Policy, SetReplicas, SetWeights, Snapshot
+from scaler.core.model import Policy, Snapshot
+from scaler.core.plan import Command, SetReplicas, SetWeights
 from scaler.runtime.ports import Seen, TransientError
 from scaler.sim.cluster import Cluster
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from scaler.adapters.clock import AcceleratedClock
 from scaler.adapters.journal import FileJournal
-from scaler.core.model import Command, Policy
+from scaler.core.model import Policy
+from scaler.core.plan import Command
 from scaler.embedded.cluster import EmbeddedCluster
 from scaler.embedded.moments import Moment, moment_of
 from scaler.embedded.picture import write_picture

@@ -5,7 +5,8 @@ from math import fsum
 
 from scaler.core.explain import summary
 from scaler.core.limits import stuck_replicas
-from scaler.core.model import Fleet, Load, Missing, Plan, SetWeights
+from scaler.core.model import Fleet, Load, Missing
+from scaler.core.plan import Plan, SetWeights
 from scaler.runtime.ports import Record
 
 

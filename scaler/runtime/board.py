@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from scaler.core.model import Actuation, Missing, Plan, TargetKey
+from scaler.core.model import Actuation, Missing, TargetKey
+from scaler.core.plan import Plan
 from scaler.runtime.ports import Record
 
 

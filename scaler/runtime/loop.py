@@ -7,7 +7,8 @@ from structlog.typing import FilteringBoundLogger
 
 from scaler.core.decide import decide
 from scaler.core.explain import summary
-from scaler.core.model import Memory, Policy
+from scaler.core.memory import Memory
+from scaler.core.model import Policy
 from scaler.runtime.board import Board
 from scaler.runtime.ports import Actuator, Clock, Journal, Listener, Observer, Outcome, Record, TransientError
 

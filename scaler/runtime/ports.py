@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from scaler.core.model import Command, Memory, Observation, Plan, Policy, Snapshot
+from scaler.core.memory import Memory
+from scaler.core.model import Observation, Policy, Snapshot
+from scaler.core.plan import Command, Plan
 
 
 class TransientError(Exception):

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import fields
 
 from scaler.core.decide import decide
-from scaler.core.model import Plan, Snapshot
+from scaler.core.model import Snapshot
+from scaler.core.plan import Plan
 from scaler.runtime.ports import Record
 
 

@@ -447,7 +447,10 @@ def look(replica: Replica, now_ps: int, seen: Ints) -> None:
     seen[6] = replica.steps - (1 if is_ahead else 0)
     seen[7] = replica.busy_ps - ahead_ps
     seen[8] = replica.token_ns - replica.running * ahead_ps // 1000
-    seen[9] = replica.ttft.sum()
+    first_tokens = 0
+    for count in replica.ttft:
+        first_tokens += count
+    seen[9] = first_tokens
 
 
 @compiled

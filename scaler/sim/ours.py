@@ -4,14 +4,13 @@ from collections.abc import Callable
 from typing import Final
 
 from scaler.core.decide import decide
+from scaler.core.memory import Memory
 from scaler.core.model import (
     Fleet,
     FleetSeen,
     Load,
-    Memory,
     Missing,
     Observation,
-    Plan,
     Policy,
     Replica,
     Role,
@@ -19,6 +18,7 @@ from scaler.core.model import (
     Target,
     Work,
 )
+from scaler.core.plan import Plan
 from scaler.sim.view import PodView, ReplicaView, View
 
 UNREAD: Final = Missing(why="its engine has not been scraped yet")

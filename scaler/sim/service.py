@@ -7,13 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from scaler.core.model import (
-    Fleet,
-    FleetSeen,
-    Missing,
-    Observation,
-    TargetKey,
-)
+from scaler.core.model import Fleet, FleetSeen, Missing, Observation, TargetKey
 from scaler.sim.latency import Engine
 from scaler.sim.loadtime import LoadTimes
 from scaler.sim.plant import Plant

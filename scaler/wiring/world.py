@@ -10,7 +10,9 @@ from scaler.adapters.kubernetes.cluster import KubernetesCluster, Model, Sight
 from scaler.adapters.kubernetes.status import memory_of
 from scaler.adapters.prometheus import Account
 from scaler.adapters.telemetry import Telemetry
-from scaler.core.model import Actuation, Command, Fleet, Load, Memory, Missing, Observation, Policy, Snapshot
+from scaler.core.memory import Memory
+from scaler.core.model import Actuation, Fleet, Load, Missing, Observation, Policy, Snapshot
+from scaler.core.plan import Command
 from scaler.runtime.ports import Clock, Outcome, Record, Seen
 from scaler.runtime.signals import Answered, Asked, SignalSource
 

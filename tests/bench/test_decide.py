@@ -8,11 +8,24 @@ from dataclasses import replace
 import pytest
 
 from scaler.core.decide import decide
-from scaler.core.model import Memory, Policy, Snapshot
-from tests.builders import START_S, fleet, policy, seen, serving
+from scaler.core.memory import Memory
+from scaler.core.model import Load, Policy, Replica, Snapshot, Work
+from tests.builders import START_S, fleet, policy, seen, serving, work
 
 POLICIES = 1000
 REPLICAS = 10
+
+
+def working(running: float, at_s: float) -> tuple[Replica, ...]:
+    """Ready replicas with the work of chat on a mid-sized GPU, some busier than others by what they say."""
+    works = [work(60.0 * running + place, 11.0 * running, 0.05 * running, 0.02) for place in range(REPLICAS)]
+    replicas = serving(REPLICAS, running=running, kv_usage=0.3, at_s=at_s)
+    return tuple(replace(each, load=told(each, one)) for each, one in zip(replicas, works, strict=True))
+
+
+def told(replica: Replica, one: Work) -> Load:
+    assert isinstance(replica.load, Load)
+    return replace(replica.load, work=one)
 
 
 def worlds(ticks: int) -> tuple[list[Policy], list[Snapshot]]:
@@ -21,10 +34,7 @@ def worlds(ticks: int) -> tuple[list[Policy], list[Snapshot]]:
     return policies, [
         Snapshot(
             at_s=at_s,
-            models={
-                each.name: seen(fleet(*serving(REPLICAS, running=20.0 + number % 7, at_s=at_s)))
-                for number, each in enumerate(policies)
-            },
+            models={each.name: seen(fleet(*working(20.0 + number % 7, at_s))) for number, each in enumerate(policies)},
         )
         for at_s in times_s
     ]

@@ -32,7 +32,7 @@ WRITE_OF_SCALE: Final = re.compile(
 
 
 def emulated_service() -> Service:
-    """A chat service without requests until a test sets its rate; 24 requests in flight are about 14 a second."""
+    """A chat service without requests until a test sets its rate; a replica carries at most about 24 a second."""
     arrivals = Poisson(steady(0.0), shipped(), seed=1)
     return Service(name="llama", model=MODEL, engines={"": LLAMA_8B_H100}, arrivals=arrivals, holds=True)
 
@@ -44,7 +44,7 @@ def add_servers(tenant: Tenant, replicas: int, *, load_s: int, gpus: int = 1, na
 
 
 def policy_of(name: str = "llama", **spec: Any) -> dict[str, Any]:
-    """A ScalingPolicy for the servers, with a short expectation and a hold as short as there is."""
+    """A ScalingPolicy for the servers, with a short expectation, a hold as short as there is, and a turn a minute."""
     target = {"role": "Serve", "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}}
     return {
         "apiVersion": POLICIES,
@@ -55,7 +55,7 @@ def policy_of(name: str = "llama", **spec: Any) -> dict[str, Any]:
             "versions": [{"name": "v1", "targets": [target]}],
             "replicas": {"min": 1, "max": 12},
             "loading": {"expectedSeconds": 60, "budgetSeconds": 600},
-            "behavior": {"scaleDown": {"holdSeconds": 20, "periodSeconds": 5}},
+            "behavior": {"scaleDown": {"holdSeconds": 20, "periodSeconds": 5}, "flapsPerHour": 60},
             **spec,
         },
     }
@@ -179,6 +179,14 @@ class Controller:
         """The rulings on the one target, decision by decision; none where it was not seen."""
         targets = [line["record"]["plan"]["targets"] for line in self.decisions()]
         return [seen[0]["trail"] for seen in targets if seen]
+
+    def wait_until_it_has_learned(self, *, within_s: float = 180.0) -> None:
+        """Return once the demand is told from what a replica was seen to carry, not from requests in flight."""
+        wait_for(
+            "what a replica carries",
+            lambda: any("work_replicas" in trail[0]["facts"] for trail in self.trails()[-1:]),
+            within_s=within_s,
+        )
 
     def writes_of_scale(self) -> int:
         """How often a replica count was written, or tried to be."""

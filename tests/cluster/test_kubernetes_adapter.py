@@ -24,7 +24,9 @@ from scaler.adapters.kubernetes.reporting import Reporter
 from scaler.adapters.kubernetes.targets import count_writer
 from scaler.adapters.kubernetes.transport import from_kubeconfig
 from scaler.core.decide import decide
-from scaler.core.model import Fleet, Load, Memory, Missing, Phase, SetReplicas, Snapshot, TargetKey
+from scaler.core.memory import Memory
+from scaler.core.model import Fleet, Load, Missing, Phase, Snapshot, TargetKey
+from scaler.core.plan import SetReplicas
 from scaler.runtime.ports import Record, TransientError
 from testbed.control_plane import ControlPlane
 from testbed.objects import H100, Life, is_true

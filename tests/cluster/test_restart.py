@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 LOAD_S: Final = 25
 QUIET_RPS: Final = 9.0
+FOR_FIVE_RPS: Final = 100.0
 LEASE: Final = "/apis/coordination.k8s.io/v1/namespaces/forebay/leases/forebay"
 
 LEASE_S: Final = 6.0
@@ -85,7 +86,7 @@ def test_a_kill_in_the_middle_of_a_scale_up_costs_no_replica_and_nothing_learned
     tenant.api.patch(f"{policy}/status", {"status": {"learned": [has_learned]}})
     first = start("first", lease_seconds=str(LEASE_S))
     world.wait_for_condition("SignalsHealthy", "True")
-    emulator.set_rate("llama", steady(4 * QUIET_RPS))
+    emulator.set_rate("llama", steady(FOR_FIVE_RPS))
     world.wait_for_requested(4, within_s=90.0)
 
     first.signal(signal.SIGKILL)

@@ -13,7 +13,7 @@ from tests.cluster.running import Controller, Start, World, add_servers
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420), pytest.mark.usefixtures("scraped")]
 
-FOR_FOUR_RPS = 40.0
+FOR_FOUR_RPS = 75.0
 FOR_MORE_RPS = 150.0
 
 
@@ -39,6 +39,7 @@ def test_growth_stops_where_gpus_run_out_and_goes_on_with_a_new_node(
     wait_for("growth", world.requested, lambda count: count > 2)
 
     missing = world.wait_for_condition("CapacityAvailable", "False", within_s=100.0)
+    controller.wait_until_it_has_learned()
     asked, writes = world.requested(), controller.writes_of_scale()
     assert asked <= 8, "growth that runs away from what there is room for"
     emulator.set_rate("llama", steady(FOR_MORE_RPS))
@@ -66,6 +67,7 @@ def test_growth_stops_at_a_quota_and_goes_on_when_there_is_more(
     controller = start()
 
     missing = world.wait_for_condition("CapacityAvailable", "False", within_s=100.0)
+    controller.wait_until_it_has_learned()
     asked, writes = world.requested(), controller.writes_of_scale()
     emulator.set_rate("llama", steady(FOR_MORE_RPS))
     wait_for_growth_that_has_no_room(controller)

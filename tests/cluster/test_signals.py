@@ -6,22 +6,21 @@ from dataclasses import dataclass
 
 import pytest
 
-from scaler.core.demand import SETTLING_S
 from testbed.control_plane import ControlPlane
 from testbed.emulator.arrivals import steady
 from testbed.emulator.emulator import Emulator
 from testbed.emulator.faults import Fault
 from testbed.emulator.scrape import scrape_configuration
 from testbed.tenant import Tenant
-from testbed.waiting import now_s, wait_for
+from testbed.waiting import wait_for
 from tests.cluster.running import MODEL, Controller, Start, World, add_servers
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 PROMETHEUS = "Prometheus at http://127.0.0.1:9090"
 REPLICAS = 4
-RPS = 50.0
-"""Enough for about five replicas, where four are allowed; half of it is for three."""
+RPS = 90.0
+"""Enough for the four replicas that are allowed; half of it is for two or three."""
 
 NEVER_S = 86_400
 OUTAGE_S = 300.0
@@ -114,16 +113,15 @@ def test_nothing_shrinks_on_broken_signals_and_each_is_told_until_it_ends(
 
 
 def with_demand_for_all(tenant: Tenant, world: World, emulator: Emulator, start: Start) -> Controller:
-    """A controller that reads all the replicas there may be, none of which is new, and sees a demand for more."""
+    """A controller that reads all the replicas there may be, none of which is new, and knows that all are needed."""
     tenant.add_nodes(1)
     add_servers(tenant, REPLICAS, load_s=0)
     tenant.wait_for_ready(REPLICAS)
-    ready_s = now_s()
     emulator.set_rate("llama", steady(RPS))
     world.add_policy(replicas={"min": 1, "max": REPLICAS})
     controller = start()
-    wait_for("old replicas", lambda: now_s() - ready_s, lambda age_s: age_s > SETTLING_S + 2.0, within_s=90.0)
     world.wait_for_condition("SignalsHealthy", "True")
+    controller.wait_until_it_has_learned()
     return controller
 
 

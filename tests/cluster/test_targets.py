@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 
-from scaler.core.model import SetReplicas
+from scaler.core.plan import SetReplicas
 from testbed.objects import gpu_deployment, is_true
 from testbed.rest import Rest
 from testbed.tenant import Tenant

@@ -230,12 +230,13 @@ def as_run_here(deployment: dict[str, Any], vllm: Path, model: Path) -> dict[str
 
 
 def policy(namespace: str) -> dict[str, Any]:
-    """The example's policy with a hold that a test can wait for."""
+    """The example's policy with a hold that a test can wait for, and an objective that such long answers leave."""
     (document,) = example("policy.yaml", namespace)
     document["spec"]["signals"]["staleSeconds"] = 15
     document["spec"]["loading"] = {"expectedSeconds": 60, "budgetSeconds": 900}
+    document["spec"]["objectives"] = {"timeToFirstToken": {"percentile": 95, "milliseconds": 10_000}}
     document["spec"]["behavior"] = {
-        "flapsPerHour": 10,
+        "flapsPerHour": 60,
         "scaleDown": {"holdSeconds": HOLD_S, "periodSeconds": SHRINK_EVERY_S},
     }
     return document

@@ -8,21 +8,9 @@ from dataclasses import dataclass, replace
 
 from hypothesis import strategies as st
 
-from scaler.core.model import (
-    Command,
-    Fleet,
-    FleetSeen,
-    Memory,
-    Missing,
-    Observation,
-    Plan,
-    Policy,
-    Release,
-    ReleaseStep,
-    Replica,
-    SetReplicas,
-    SetWeights,
-)
+from scaler.core.memory import Memory
+from scaler.core.model import Fleet, FleetSeen, Missing, Observation, Policy, Release, ReleaseStep, Replica
+from scaler.core.plan import Command, Plan, SetReplicas, SetWeights
 from tests.builders import BEHAVIOR, START_S, key, load, lost, plan_of, policy, ready, version
 from tests.core.strategies import splits
 

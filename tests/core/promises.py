@@ -9,20 +9,9 @@ from math import ceil
 
 from scaler.core.limits import HOLD_LEAST_S, HOLD_LOAD_TIMES
 from scaler.core.loading import load_time
-from scaler.core.model import (
-    NO_PICKER,
-    WHOLE_PERCENT,
-    Actuation,
-    Fleet,
-    Loading,
-    Missing,
-    Plan,
-    SetReplicas,
-    SetWeights,
-    Target,
-    TargetKey,
-    TargetMemory,
-)
+from scaler.core.memory import TargetMemory
+from scaler.core.model import NO_PICKER, WHOLE_PERCENT, Actuation, Fleet, Loading, Missing, Target, TargetKey
+from scaler.core.plan import Plan, SetReplicas, SetWeights
 from tests.builders import START_S, fleet, key, plan_of, policy, sample, seen, serving, starting, watched
 from tests.core.closed_loop import Event, Site, Tick, ran
 from tests.core.strategies import BROKEN, HEALTHY, World, kind

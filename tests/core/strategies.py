@@ -3,39 +3,40 @@
 A replica's name begins with its kind, so that a property can say what was wrong without asking the code under test.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import nan
 from typing import Final
 
 from hypothesis import strategies as st
 
+from scaler.core.capacity import learned
+from scaler.core.forecast import watched
+from scaler.core.memory import CapacityMemory, Course, LoadSample, Memory, ReleaseMemory, TargetMemory, Wished
 from scaler.core.model import (
     NO_PICKER,
     Actuation,
     Behavior,
+    Demand,
     Fleet,
     FleetSeen,
     Loading,
-    LoadSample,
-    Memory,
     Missing,
     Observation,
-    Plan,
     Policy,
     Release,
-    ReleaseMemory,
     ReleaseStep,
     Replica,
     Role,
     Target,
     TargetKey,
-    TargetMemory,
+    Tokens,
     Version,
     WarmWindow,
-    Wished,
+    Work,
 )
-from tests.builders import START_S, load, lost, plan_of, policy, ready, starting, unschedulable
+from scaler.core.plan import Plan
+from tests.builders import START_S, load, lost, plan_of, policy, ready, starting, unschedulable, work
 
 GAP_S: Final = 120.0
 AWAY: Final = Missing(why="the API server is away")
@@ -91,6 +92,25 @@ KINDS: Final[Mapping[str, Callable[[str], Replica]]] = {
     "draining": lambda name: replace(ready(name), deleted_at_s=START_S - 5.0),
 }
 
+COUNTED: Final[Mapping[str, Work]] = {
+    "idle": work(),
+    "busy": work(prefill=4000.0, decode=1000.0, finished=5.0, inter_token_latency_s=0.02),
+    "full": work(prefill=6000.0, decode=1500.0, finished=7.0, inter_token_latency_s=0.04),
+}
+"""What the engines of the healthy ones count in a minute, where they count tokens at all."""
+
+
+def counting(fleet: Fleet) -> Fleet:
+    """``fleet`` with engines that count tokens."""
+    return replace(fleet, replicas=tuple(_counting(replica) for replica in fleet.replicas))
+
+
+def _counting(replica: Replica) -> Replica:
+    counted = COUNTED.get(kind(replica))
+    if counted is None or isinstance(replica.load, Missing):
+        return replica
+    return replace(replica, load=replace(replica.load, work=counted))
+
 
 def kind(replica: Replica) -> str:
     """What is the matter with it."""
@@ -101,9 +121,9 @@ healthy_kinds = st.sampled_from(["idle", "idle", "idle", "busy", "full"])
 any_kinds = st.one_of(healthy_kinds, healthy_kinds, st.sampled_from(BROKEN), st.sampled_from(ELSE))
 
 
-def fleets(version: str, kinds: st.SearchStrategy[str]) -> st.SearchStrategy[Fleet]:
-    """Some replicas, mostly as many as are asked for."""
-    return st.builds(
+def fleets(version: str, kinds: st.SearchStrategy[str], *, counts: bool) -> st.SearchStrategy[Fleet]:
+    """Some replicas, mostly as many as are asked for, whose engines count tokens or do not."""
+    several = st.builds(
         lambda several, off: Fleet(
             requested=max(0, len(several) + off),
             replicas=tuple(KINDS[each](f"{each}.{version}.{index}") for index, each in enumerate(several)),
@@ -112,6 +132,7 @@ def fleets(version: str, kinds: st.SearchStrategy[str]) -> st.SearchStrategy[Fle
         st.lists(kinds, max_size=6),
         st.sampled_from([0, 0, 0, -1, 2, 5]),
     )
+    return several.map(counting) if counts else several
 
 
 # --- Policies ----------------------------------------------------------------------------------------------------
@@ -188,10 +209,11 @@ def observations(draw: st.DrawFn, asked: Policy, *, broken: bool = True) -> Obse
     """What may be seen of ``asked``; where it is not ``broken``, everything is there and speaks."""
     kinds = any_kinds if broken else healthy_kinds
     away = st.just(AWAY) if broken else st.nothing()
+    counts = draw(st.booleans())
     seen = [
         FleetSeen(
             key=target.key,
-            fleet=draw(st.one_of(*[fleets(target.key.version, kinds)] * 5, away)),
+            fleet=draw(st.one_of(*[fleets(target.key.version, kinds, counts=counts)] * 5, away)),
         )
         for target in asked.targets()
     ]
@@ -207,21 +229,55 @@ def memories_of(key: TargetKey) -> st.SearchStrategy[TargetMemory]:
     """Mostly one that lets a target shrink: watched for long, with no high wish."""
     ages_s = st.sampled_from([10.0, 100.0, 200.0, 1000.0])
     return st.builds(
-        lambda known_s, wished, moved_s, direction, flips: TargetMemory(
+        lambda known_s, wished, moved_s, direction, turns_left: TargetMemory(
             key=key,
             known_from_s=None if known_s is None else START_S - known_s,
             wished=tuple(Wished(at_s=START_S - age_s, replicas=count) for age_s, count in wished),
             grown_at_s=None if moved_s is None else START_S - moved_s,
             shrunk_at_s=None if moved_s is None else START_S - moved_s,
             direction=direction,
-            flips_s=tuple(START_S - age_s for age_s in flips),
+            turns_left=turns_left,
+            turns_at_s=None if turns_left is None else START_S - 15.0,
         ),
         st.sampled_from([7200.0, 7200.0, 7200.0, 30.0, None]),
         st.lists(st.tuples(ages_s, st.integers(0, 12)), max_size=1),
         st.sampled_from([None, None, 30.0]),
         st.sampled_from([-1, 0, 0, 1]),
-        st.lists(ages_s, max_size=2),
+        st.sampled_from([None, 0.0, 1.0, 2.0, 6.0]),
     )
+
+
+def capacities_of(asked: Policy) -> tuple[CapacityMemory, ...]:
+    """What an hour of minutes has told of the replicas of every target."""
+    return tuple(_capacity_of(target.key) for target in asked.targets())
+
+
+def _capacity_of(key: TargetKey) -> CapacityMemory:
+    capacity = CapacityMemory(key=key, node_class="H100")
+    for age_s in range(3600, 0, -60):
+        at_s = START_S - age_s
+        busy = load(running=20.0, waiting=1.0, kv_usage=0.5, at_s=at_s)
+        full = load(running=60.0, waiting=30.0, kv_usage=1.0, at_s=at_s)
+        told = (
+            ready("a", load=replace(busy, work=COUNTED["busy"])),
+            ready("b", load=replace(full, work=COUNTED["full"])),
+        )
+        capacity = learned(capacity, Fleet(requested=2, replicas=told))
+    return capacity
+
+
+def courses_of(asked: Policy, tokens_per_s: Sequence[float]) -> tuple[Course, ...]:
+    """The demand of every role in the last minutes, a moment each minute, the last one a minute ago."""
+    return tuple(_course_of(role, tokens_per_s) for role in sorted({target.key.role for target in asked.targets()}))
+
+
+def _course_of(role: str, tokens_per_s: Sequence[float]) -> Course:
+    course = Course(role=role)
+    for ago, each in zip(range(len(tokens_per_s), 0, -1), tokens_per_s, strict=True):
+        flow = Tokens(prefill_per_s=each, decode_per_s=each / 4.0, requests_per_s=each / 800.0, cache_share=0.02)
+        demand = Demand(at_s=START_S - 60.0 * ago, running=each / 200.0, waiting=0.0, kv_replicas=0.1, tokens=flow)
+        course = watched(course, demand, 345.0, 10_000.0)
+    return course
 
 
 @st.composite
@@ -245,6 +301,8 @@ def memories(draw: st.DrawFn, asked: Policy) -> Memory:
         targets=tuple(draw(memories_of(target.key)) for target in asked.targets()),
         load_samples=tuple(draw(st.lists(samples, max_size=3))),
         release=draw(st.none() | held),
+        capacities=draw(st.sampled_from([(), capacities_of(asked)])),
+        courses=courses_of(asked, draw(st.lists(st.sampled_from([0.0, 1000.0, 4000.0, 9000.0]), max_size=8))),
     )
 
 
@@ -314,9 +372,10 @@ quiet_gateways: st.SearchStrategy[float | Missing] = st.sampled_from([NO_PICKER,
 def faults(draw: st.DrawFn) -> World:
     """A world that would shrink, idle and watched for long, but for one fault."""
     asked = replace(draw(policies()), paused=False, actuation=Actuation.SCALE, warm_floor=0, warm_windows=())
-    counts = st.integers(2, 6)
+    sizes = st.integers(2, 6)
+    counts = draw(st.booleans())
     seen = [
-        FleetSeen(key=target.key, fleet=idle(target.key.version, draw(counts), draw(st.integers(0, 3))))
+        FleetSeen(key=target.key, fleet=idle(target.key.version, draw(sizes), draw(st.integers(0, 3)), counts=counts))
         for target in asked.targets()
     ]
     calm = World(
@@ -329,13 +388,16 @@ def faults(draw: st.DrawFn) -> World:
         memory=Memory(
             at_s=START_S - 15.0,
             targets=tuple(TargetMemory(key=target.key, known_from_s=START_S - 7200.0) for target in asked.targets()),
+            capacities=capacities_of(asked) if counts else (),
+            courses=courses_of(asked, [0.0] * 6) if counts else (),
         ),
     )
     broken = draw(st.sampled_from(BROKEN))
     return draw(st.sampled_from(FAULTS))(calm, KINDS[broken](f"{broken}.x"))
 
 
-def idle(version: str, count: int, more: int) -> Fleet:
+def idle(version: str, count: int, more: int, *, counts: bool) -> Fleet:
     """A fleet without work, of which a few more are asked for than are ready."""
     replicas = tuple(KINDS["idle"](f"idle.{version}.{index}") for index in range(count))
-    return Fleet(requested=count + (more if more > 1 else 0), replicas=replicas, gpus_per_replica=1)
+    fleet = Fleet(requested=count + (more if more > 1 else 0), replicas=replicas, gpus_per_replica=1)
+    return counting(fleet) if counts else fleet

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import pytest
 
 from scaler.core.commands import commands_of
-from scaler.core.model import Actuation, Command, Missing, Policy, Ruling, SetReplicas, SetWeights, TargetPlan
+from scaler.core.model import Actuation, Missing, Policy
+from scaler.core.plan import Command, Ruling, SetReplicas, SetWeights, TargetPlan
 from tests.builders import fleet, key, policy, releasing, seen, serving
 
 NO_ROUTE = Missing(why="no route is moved")

@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from scaler.core.model import Condition, Fleet, Missing, Observation, Policy, Refused
+from scaler.core.conditions import forecastable, replicas_alike
+from scaler.core.model import Fleet, Missing, Observation, Policy, Refused
+from scaler.core.plan import Condition, FloorAdvice
 from tests.builders import fleet, plan_of, ready, releasing, seen, serving, starting, unschedulable
 
 AWAY = Missing(why="the API server is away")
@@ -27,12 +29,21 @@ def two(v2: Fleet | Missing) -> Observation:
 def test_a_healthy_policy_is_ready_and_releases_nothing() -> None:
     conditions = told(seen(fleet(*serving(2))))
 
-    assert list(conditions) == ["Ready", "SignalsHealthy", "CapacityAvailable", "Releasing"]
+    assert list(conditions) == [
+        "Ready",
+        "SignalsHealthy",
+        "CapacityAvailable",
+        "Releasing",
+        "Forecastable",
+        "ReplicasAlike",
+    ]
     assert {name: condition.status for name, condition in conditions.items()} == {
         "Ready": True,
         "SignalsHealthy": True,
         "CapacityAvailable": True,
         "Releasing": False,
+        "Forecastable": True,
+        "ReplicasAlike": True,
     }
 
 
@@ -125,6 +136,51 @@ def test_a_release_that_serves_is_settled() -> None:
     observation = replace(two(fleet(*serving(2))), weights={"v1": 0, "v2": 100})
 
     assert of(told(observation, STEPS)["Releasing"]) == (False, "Settled", "v2 serves")
+
+
+ADVICE = FloorAdvice(role="Serve", floor=6, missed_share=0.034, idle_replicas=3.8, growth=2.5)
+
+
+def test_scaling_that_is_in_time_is_forecastable() -> None:
+    assert of(forecastable(())) == (True, "InTime", "what came while too few were ready is within the objective")
+
+
+@pytest.mark.parametrize(("idle", "replicas"), [(3.8, "4 replicas"), (1.2, "1 replica")])
+def test_demand_that_rises_faster_than_replicas_start_is_told_with_the_floor_and_its_cost(
+    idle: float, replicas: str
+) -> None:
+    first = replace(ADVICE, idle_replicas=idle)
+
+    assert of(forecastable((first, replace(ADVICE, role="Decode")))) == (
+        False,
+        "TooFast",
+        (
+            "Serve: 3.4% of the last day's work came while too few were ready, since demand may grow 2.5 times within "
+            f"one load time; warmPool.floor: 6 would cover it, with {replicas} idle on average"
+        ),
+    )
+
+
+def test_replicas_of_one_speed_are_alike() -> None:
+    assert of(replicas_alike(())) == (True, "Alike", "no replica is much slower than its like")
+
+
+@pytest.mark.parametrize(
+    ("others", "rest"),
+    [
+        ((), ""),
+        ((("b", 0.55),), ", nor what 1 other tell"),
+        ((("b", 0.55), ("c", 0.5)), ", nor what 2 others tell"),
+    ],
+)
+def test_the_slowest_replica_is_named(others: tuple[tuple[str, float], ...], rest: str) -> None:
+    slow = tuple((ready(name), speed) for name, speed in (*others, ("ill", 0.31)))
+
+    assert of(replicas_alike(slow)) == (
+        False,
+        "SlowReplica",
+        f"ill works at 31% of the speed of its like; what it tells is not learned from{rest}",
+    )
 
 
 @pytest.mark.parametrize(

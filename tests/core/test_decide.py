@@ -3,26 +3,27 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from math import isfinite, nan
 
 import pytest
 
 from scaler.core.decide import GAP_S, decide
+from scaler.core.memory import Memory, ReleaseMemory, TargetMemory
 from scaler.core.model import (
     Fleet,
     FleetSeen,
     Load,
-    Memory,
     Missing,
     Observation,
     Policy,
+    Replica,
     Role,
-    SetReplicas,
-    SetWeights,
     Snapshot,
     Target,
-    TargetMemory,
     Version,
+    Work,
 )
+from scaler.core.plan import SetReplicas, SetWeights
 from tests.builders import (
     BEHAVIOR,
     NAME,
@@ -41,6 +42,7 @@ from tests.builders import (
     starting,
     unschedulable,
     watched,
+    work,
     world,
 )
 
@@ -101,12 +103,28 @@ def test_a_gap_and_a_clock_that_goes_back_begin_the_window_anew(last_s: float, p
     assert replicas(QUIET, memory=memory) == planned
 
 
-def test_a_gap_keeps_the_turns_that_were_taken_but_not_those_of_the_future() -> None:
-    memory = watched((240.0, 1), last_s=-60.0, direction=1, flips_s=(START_S - 30.0, START_S + 30.0))
+@pytest.mark.parametrize(
+    ("since_s", "left"),
+    [(1800.0, 1.5), (-60.0, 0.5), (-9e9, 0.5)],
+    ids=["gap", "back", "far back"],
+)
+def test_a_gap_keeps_the_turns_and_a_clock_that_went_back_hands_nothing_out(since_s: float, left: float) -> None:
+    memory = watched((240.0, 1), last_s=since_s, direction=1, turns_left=0.5, turns_at_s=START_S - since_s)
 
     kept = plan_of(QUIET, memory=memory).memory.target(key())
 
-    assert (kept.direction, kept.flips_s) == (1, (START_S - 30.0,))
+    assert (kept.direction, kept.turns_left, kept.turns_at_s) == (1, left, START_S)
+
+
+@pytest.mark.parametrize("observation", [QUIET, seen(AWAY)], ids=["seen", "unseen"])
+def test_a_clock_that_goes_back_and_on_hands_out_the_turns_of_its_time_once(observation: Observation) -> None:
+    """It goes back by an hour and lives half of it again: at two turns an hour, that is one."""
+    memory = watched((240.0, 1), last_s=-3600.0, direction=1, turns_left=0.5, turns_at_s=START_S + 3600.0)
+
+    back = plan_of(observation, memory=memory).memory
+    again = plan_of(QUIET, None, back, START_S + 1800.0).memory
+
+    assert again.target(key()).turns_left == 1.5
 
 
 def test_a_plan_is_as_of_the_snapshot() -> None:
@@ -135,13 +153,13 @@ def test_policies_do_not_know_each_other() -> None:
 
 
 def test_a_fleet_that_cannot_be_seen_has_no_plan_and_keeps_its_memory_as_unwatched() -> None:
-    memory = watched((240.0, 9), direction=1, flips_s=(START_S - 60.0,))
+    memory = watched((240.0, 9), direction=1, turns_left=1.5, turns_at_s=START_S - 60.0)
 
     plan = plan_of(seen(AWAY), memory=memory)
 
     assert plan.targets == ()
     assert plan.commands == ()
-    assert plan.memory.targets == (TargetMemory(key=key(), direction=1, flips_s=(START_S - 60.0,)),)
+    assert plan.memory.targets == (TargetMemory(key=key(), direction=1, turns_left=1.5, turns_at_s=START_S - 60.0),)
 
 
 def test_an_outage_costs_nothing_and_the_window_begins_after_it() -> None:
@@ -279,10 +297,21 @@ def test_the_maximum_is_of_each_role_by_itself() -> None:
 
 
 def test_it_grows_at_once_and_shrinks_by_quarters_when_a_dip_has_lasted() -> None:
-    """A start takes 300 s, so a dip must last 225 s; then a quarter a minute, rounded down, at least one."""
-    work = [(0, 96.0), (600, 192.0), (780, 48.0), (1800, 0.0)]
+    """A start takes 300 s, so a dip must last 225 s; then a quarter a minute, rounded down, at least one.
 
-    assert table(work, policy(), has=4) == [(0, 4), (600, 8), (960, 6), (1020, 5), (1080, 4), (1140, 3), (1200, 2)]
+    With four turns an hour, the budget has the second one after a quarter of it.
+    """
+    work = [(0, 96.0), (600, 192.0), (780, 48.0), (1800, 0.0)]
+    turning = policy(behavior=replace(BEHAVIOR, flaps_per_hour=4))
+
+    assert table(work, turning, has=4) == [(0, 4), (600, 8), (960, 6), (1020, 5), (1080, 4), (1140, 3), (1200, 2)]
+
+
+def test_a_dip_that_has_lasted_waits_for_the_flap_budget() -> None:
+    """At two turns an hour, the second one is there after half of it."""
+    work = [(0, 96.0), (600, 192.0), (780, 48.0), (2000, 0.0)]
+
+    assert table(work, policy(), has=4) == [(0, 4), (600, 8), (1800, 6), (1860, 5), (1920, 4), (1980, 3)]
 
 
 def test_a_dip_that_ends_in_time_moves_nothing() -> None:
@@ -313,7 +342,7 @@ def test_an_hour_of_square_waves_turns_no_oftener_than_the_budget(budget: int) -
     signs = [(at_s, 1 if after > before else -1) for (_, before), (at_s, after) in pairwise(moves)]
     turns = [at_s for (_, before), (at_s, after) in pairwise(signs) if before != after]
     assert len(turns) >= budget
-    assert all(len([turn for turn in turns if at_s - 3600 < turn <= at_s]) <= budget for at_s in range(7200))
+    assert all(number <= 1 + budget * at_s / 3600 for number, at_s in enumerate(turns, start=1))
 
 
 # --- Releases ----------------------------------------------------------------------------------------------------
@@ -406,6 +435,62 @@ def test_a_load_of_the_past_is_not_a_load_of_now() -> None:
 
     assert rules(seen(fleet(*serving(7), ready("old", load=old))), memory=watched((240.0, 1))) == ["keep"]
     assert load().at_s == START_S
+
+
+# --- Work in tokens ----------------------------------------------------------------------------------------------
+
+BUSY = work(prefill=4000.0, decode=1000.0, finished=5.0, inter_token_latency_s=0.02)
+
+
+def counting(count: int, at_s: float, told: Work = BUSY) -> tuple[Replica, ...]:
+    """``count`` replicas whose engines count tokens."""
+    each = replace(load(running=20.0, kv_usage=0.2, at_s=at_s), work=told)
+    return tuple(ready(f"r{index}", at_s=at_s, load=each) for index in range(count))
+
+
+def test_a_rate_that_is_absurd_for_a_minute_is_never_learned_from() -> None:
+    """A counter that breaks on one replica of two, and is there again a minute later."""
+    memory, told = None, []
+    for tick in range(40):
+        at_s = START_S + 15.0 * tick
+        odd = replace(BUSY, prefill_tokens_per_s=nan) if 20 <= tick < 24 else BUSY
+        plan = plan_of(seen(fleet(*counting(1, at_s), *counting(1, at_s, odd))), None, memory, at_s)
+        memory = plan.memory
+        told.append(plan.targets[0].trail[0])
+
+    assert memory is not None
+    assert all(isfinite(value) for capacity in memory.capacities for value in capacity.moments)
+    assert "work_replicas" in told[-1].facts
+
+
+def test_until_it_is_learned_what_one_carries_no_version_gets_more_than_its_part_of_what_is_ready() -> None:
+    """Eight replicas with ten times the requests in flight that are safe: four of them do not carry all of that."""
+    loaded = tuple(replace(each, load=replace(load(running=240.0), work=BUSY)) for each in counting(4, START_S))
+    observation = seen({"v1": fleet(*loaded), "v2": fleet(*loaded)}, weights={"v1": 50, "v2": 50})
+    held = ReleaseMemory(stable="v1", candidate="v2", weight_percent=50, since_s=START_S - 400.0)
+
+    plan = plan_of(observation, releasing((50, 300.0), (100, 0.0)), replace(watched((240.0, 1)), release=held))
+
+    assert plan.weights == {"v1": 50, "v2": 50}
+
+
+@pytest.mark.parametrize("broken", [work(prefill=nan), Missing(why="it was scraped only once")], ids=["absurd", "gone"])
+def test_a_counter_that_breaks_on_one_replica_costs_nothing(broken: Work | Missing) -> None:
+    """What 160 requests in flight keep busy is known to be more than seven replicas, until one counter breaks."""
+    turning, memory = policy(behavior=replace(BEHAVIOR, flaps_per_hour=20)), None
+    heavy, told = replace(BUSY, prefill_tokens_per_s=9000.0, decode_tokens_per_s=1500.0), []
+    for tick in range(60):
+        at_s = START_S + 15.0 * tick
+        first, *rest = counting(8, at_s, heavy)
+        if tick >= 40:
+            assert isinstance(first.load, Load)
+            first = replace(first, load=replace(first.load, work=broken))
+        plan = plan_of(seen(fleet(first, *rest)), turning, memory, at_s)
+        memory = plan.memory
+        told.append(plan.targets[0].replicas)
+
+    assert min(told[:40]) >= 8
+    assert min(told[40:]) >= 8
 
 
 # --- Work that the policy's own queries tell ----------------------------------------------------------------------

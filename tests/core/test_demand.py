@@ -5,11 +5,12 @@ from math import inf, nan
 
 import pytest
 
-from scaler.core.demand import demand_of, unheard
-from scaler.core.model import NO_PICKER, Demand, Missing, Observation, Replica, Role
-from tests.builders import START_S, fleet, load, lost, policy, ready, seen, serving, starting
+from scaler.core.demand import as_believed, demand_of, unheard
+from scaler.core.model import NO_PICKER, Demand, Load, Missing, Observation, Replica, Role, Tokens, Work
+from tests.builders import START_S, fleet, load, lost, policy, ready, seen, serving, starting, work
 
 SILENT = Missing(why="connection refused")
+UNCOUNTED = Missing(why="a: its engine counts no tokens")
 
 
 def demand(observation: Observation) -> Demand | Missing:
@@ -32,13 +33,15 @@ def test_the_work_of_all_ready_replicas_is_added_up_as_of_the_oldest_sample() ->
 
     known = demand(seen(fleet(first, second)))
 
-    assert known == Demand(at_s=START_S - 40.0, running=7.0, waiting=1.0, kv_replicas=0.75)
+    assert known == Demand(at_s=START_S - 40.0, running=7.0, waiting=1.0, kv_replicas=0.75, tokens=UNCOUNTED)
 
 
 def test_the_work_of_all_versions_is_one_demand() -> None:
     known = demand(seen({"v1": fleet(*serving(2, running=3)), "v2": fleet(*serving(1, running=5))}))
 
-    assert known == Demand(at_s=START_S, running=11.0, waiting=0.0, kv_replicas=0.0)
+    assert known == Demand(
+        at_s=START_S, running=11.0, waiting=0.0, kv_replicas=0.0, tokens=Missing(why="r0: its engine counts no tokens")
+    )
 
 
 def test_another_role_is_another_demand() -> None:
@@ -80,6 +83,85 @@ def test_a_full_cache_may_be_over_one_by_rounding(kv_usage: float) -> None:
     assert isinstance(demand(seen(fleet(*serving(1, kv_usage=kv_usage)))), Demand)
 
 
+# --- What the engines count --------------------------------------------------------------------------------------
+
+BUSY = load(running=10.0, kv_usage=0.2)
+COUNTED = replace(BUSY, work=work(prefill=4000.0, decode=1000.0, finished=5.0, inter_token_latency_s=0.02))
+ONCE = Missing(why="it was scraped only once")
+
+
+def tokens(*replicas: Replica) -> Tokens | Missing:
+    """What these replicas are told to have served."""
+    known = demand(seen(fleet(*replicas)))
+    assert isinstance(known, Demand)
+    return known.tokens
+
+
+def test_the_tokens_of_all_ready_replicas_are_added_up() -> None:
+    """Twenty running requests use 0.4 caches: a fiftieth each."""
+    assert tokens(ready("a", load=COUNTED), ready("b", load=COUNTED)) == Tokens(
+        prefill_per_s=8000.0, decode_per_s=2000.0, requests_per_s=10.0, cache_share=0.02
+    )
+
+
+@pytest.mark.parametrize(
+    ("running", "kv_usage", "cache_share"), [(0.0, 0.5, 0.0), (0.9, 0.5, 0.0), (1.0, 0.5, 0.5), (1.0, 1.05, 1.0)]
+)
+def test_the_cache_of_a_request_is_told_from_one_that_runs(running: float, kv_usage: float, cache_share: float) -> None:
+    told = tokens(ready(load=replace(COUNTED, running=running, kv_usage=kv_usage)))
+
+    assert isinstance(told, Tokens)
+    assert told.cache_share == cache_share
+
+
+def test_one_replica_that_counts_no_tokens_hides_those_of_all() -> None:
+    mute = ready("mute", age_s=61.0, load=replace(BUSY, work=ONCE))
+
+    assert tokens(ready("a", load=COUNTED), mute) == Missing(why="mute: it was scraped only once")
+
+
+def test_a_replica_that_has_had_no_time_to_be_read_twice_may_count_nothing_yet() -> None:
+    fresh = ready("n", age_s=60.0, load=replace(load(), work=ONCE))
+
+    assert tokens(ready("a", load=COUNTED), fresh) == tokens(ready("a", load=COUNTED))
+    assert tokens(fresh) == Missing(why="the replicas that are ready were scraped only once")
+
+
+@pytest.mark.parametrize("absurd", [nan, inf, -inf, -1.0, 1e10])
+@pytest.mark.parametrize(
+    "field", ["prefill_tokens_per_s", "decode_tokens_per_s", "finished_per_s", "inter_token_latency_s"]
+)
+def test_absurd_rates_are_no_rates(field: str, absurd: float) -> None:
+    assert isinstance(COUNTED.work, Work)
+    odd = replace(COUNTED, work=replace(COUNTED.work, **{field: absurd}))
+
+    missing = tokens(ready("a", load=COUNTED), ready("odd", load=odd))
+
+    assert isinstance(missing, Missing)
+    assert missing.why.startswith("odd: absurd rates: ")
+
+
+def test_an_absurd_rate_is_told() -> None:
+    odd = replace(BUSY, work=work(prefill=-1.0, decode=2.0, finished=3.0))
+
+    assert tokens(ready("odd", load=odd)) == Missing(
+        why="odd: absurd rates: -1 prefill and 2 decode tokens a second, 3 requests a second"
+    )
+
+
+def test_what_may_be_learned_from_has_no_load_that_is_not_believed() -> None:
+    odd = ready("odd", load=replace(COUNTED, work=work(prefill=nan, inter_token_latency_s=0.02)))
+    ahead, huge = ready("ahead", load=replace(COUNTED, at_s=START_S + 3600.0)), ready("huge", load=load(running=1e9))
+    told = ready("a", load=COUNTED)
+
+    first, *rest = as_believed(fleet(told, odd, ahead, huge), policy(), START_S).replicas
+
+    assert first == told
+    assert [isinstance(each.load, Missing) for each in rest] == [False, True, True]
+    assert isinstance(rest[0].load, Load)
+    assert isinstance(rest[0].load.work, Missing)
+
+
 # --- What is missing ---------------------------------------------------------------------------------------------
 
 
@@ -113,7 +195,7 @@ def test_a_sample_of_the_future_is_a_clock_gone_wrong() -> None:
 @pytest.mark.parametrize("absurd", [nan, inf, -inf, -1.0, 1e9])
 @pytest.mark.parametrize("field", ["running", "waiting", "kv_usage"])
 def test_absurd_values_are_no_values(field: str, absurd: float) -> None:
-    told = replace(load(running=1.0), **{field: absurd})
+    told = replace(load(running=1.0), **{field: absurd})  # type: ignore[arg-type]  # named above
 
     assert "odd: absurd values: " in why(*serving(3), ready("odd", load=told))
 

@@ -8,20 +8,9 @@ from hypothesis import strategies as st
 
 from scaler.core import limits
 from scaler.core.limits import RULES, Case, Rule, least, limited, remembered, stuck_replicas
-from scaler.core.model import (
-    Behavior,
-    Fleet,
-    Loading,
-    LoadTime,
-    Policy,
-    Refused,
-    Replica,
-    Ruling,
-    Target,
-    TargetMemory,
-    WarmWindow,
-    Wished,
-)
+from scaler.core.memory import TargetMemory, Wished
+from scaler.core.model import Behavior, Fleet, Loading, Policy, Refused, Replica, Target, WarmWindow
+from scaler.core.plan import LoadTime, Ruling
 from tests.builders import BEHAVIOR, START_S, fleet, key, lost, policy, ready, serving, starting, unschedulable
 
 MEASURED = LoadTime(p50_s=300.0, p90_s=400.0, samples=9)
@@ -87,6 +76,7 @@ def test_the_order_of_the_rules() -> None:
         "full_window",
         "intact",
         "hold",
+        "consolidate",
         "step_down",
         "flaps",
         "warm_floor",
@@ -99,8 +89,9 @@ def test_a_ruling_bears_the_name_of_its_rule() -> None:
     shrinking = case(
         asked=policy(paused=True, warm_floor=3, min_replicas=4, behavior=replace(BEHAVIOR, grow_step=1)),
         fleet=fleet(*serving(7), unschedulable()),
-        memory=replace(wished((10.0, 7)), known_from_s=None, direction=1, flips_s=(START_S - 9.0,)),
+        memory=replace(wished((10.0, 7)), known_from_s=None, direction=1),
         unheard=(lost(),),
+        steady=2,
     )
 
     told = {rule.__name__: rule(wish, shrinking) for rule in RULES for wish in (0, 20) if rule(wish, shrinking)}
@@ -259,33 +250,84 @@ def test_it_shrinks_by_its_share_in_each_period(
 
 
 @pytest.mark.parametrize(
-    ("direction", "turned_s_ago", "budget", "ruled"),
+    ("steady", "ruled"),
+    [(0, 2), (2, 2), (5, 5), (8, 8), (30, 8)],  # never above what is asked for
+)
+def test_it_shrinks_to_what_carries_a_rise_that_is_not_rare(steady: int, ruled: int) -> None:
+    assert after(limits.consolidate, 2, case(8, steady=steady)) == ruled
+    assert after(limits.consolidate, 9, case(8, steady=steady)) == 9
+
+
+def test_what_is_kept_for_a_rise_says_so() -> None:
+    assert because(limits.consolidate, 2, case(8, steady=5)) == (
+        "fewer than 5 replicas would have to grow again at a rise that is not rare"
+    )
+
+
+def turning(left: float | None, direction: int = 1, ago_s: float = 0.0) -> TargetMemory:
+    """A memory of a target that moved in ``direction``, with these turns left so long ago."""
+    at_s = None if left is None else START_S - ago_s
+    return replace(WATCHED, direction=direction, turns_left=left, turns_at_s=at_s)
+
+
+@pytest.mark.parametrize(
+    ("direction", "left", "ruled"),
     [
-        (1, (), 2, 2),  # down now, and up again: that is two
-        (1, (), 1, 8),
-        (1, (3599.9,), 2, 8),
-        (1, (3600.0,), 2, 2),
-        (1, (30.0, 20.0), 4, 2),
-        (-1, (30.0, 20.0, 10.0), 2, 2),  # it shrinks already: this is no turn
-        (0, (), 1, 2),
+        (1, 2.0, 2),  # down now, and up again: that is two
+        (1, 1.9, 8),
+        (1, 0.0, 8),
+        (1, None, 8),  # the first hour begins with one
+        (-1, 0.0, 2),  # it shrinks already: this is no turn
+        (0, 0.0, 2),
     ],
 )
-def test_a_turn_to_shrinking_needs_two_turns_left(
-    direction: int, turned_s_ago: tuple[float, ...], budget: int, ruled: int
-) -> None:
-    flips_s = tuple(START_S - ago_s for ago_s in turned_s_ago)
-    memory = replace(WATCHED, direction=direction, flips_s=flips_s)
+def test_a_turn_to_shrinking_needs_two_turns_left(direction: int, left: float | None, ruled: int) -> None:
+    memory = turning(left, direction)
 
-    assert after(limits.flaps, 2, case(8, asked=behaving(flaps_per_hour=budget), memory=memory)) == ruled
-    assert after(limits.flaps, 9, case(8, asked=behaving(flaps_per_hour=budget), memory=memory)) == 9
+    assert after(limits.flaps, 2, case(8, memory=memory)) == ruled
+    assert after(limits.flaps, 9, case(8, memory=memory)) == 9
 
 
 def test_the_flap_budget_counts_the_turn_back() -> None:
-    memory = replace(WATCHED, direction=1, flips_s=(START_S - 60.0,))
-
-    assert because(limits.flaps, 2, case(memory=memory)) == (
-        "turning now, and back again, would make 3 turns within the hour, of 2"
+    assert because(limits.flaps, 2, case(memory=turning(1.5))) == (
+        "turning now, and back again, takes 2 turns: 1.5 are left, with 2 more every hour"
     )
+
+
+@pytest.mark.parametrize(
+    ("budget", "left", "ago_s", "turns"),
+    [
+        (2, 0.0, 0.0, 0.0),
+        (2, 0.0, 1800.0, 1.0),
+        (2, 0.0, 3600.0, 2.0),
+        (4, 0.5, 1800.0, 2.5),
+        (2, 0.0, 10_800.0, 6.0),
+        (2, 0.0, 36_000.0, 6.0),  # a night pays for three hours, not for ten
+        (2, 6.0, 60.0, 6.0),
+        (1, 6.0, 0.0, 3.0),  # a policy that allows fewer now
+        (2, 1.0, -3600.0, 1.0),  # a clock that went back gives nothing and takes nothing
+        (4, None, 0.0, 1.0),
+    ],
+)
+def test_turns_accrue_by_the_hour_up_to_three_hours_worth(
+    budget: int, left: float | None, ago_s: float, turns: float
+) -> None:
+    accrued = case(asked=behaving(flaps_per_hour=budget), memory=turning(left, ago_s=ago_s))
+
+    assert limits.turns_left(accrued) == turns
+    assert remembered(wish(8), 8, accrued).turns_left == turns
+    assert remembered(wish(8), 8, accrued).turns_at_s == START_S
+
+
+def test_a_flap_budget_that_is_used_up_accrues_again() -> None:
+    spent = case(memory=turning(2.0, direction=-1))
+
+    grown = remembered(wish(9), 9, spent)
+    back = replace(spent, memory=grown, at_s=START_S + 1799.0)
+
+    assert grown.turns_left == 1.0
+    assert after(limits.flaps, 2, back) == 8
+    assert after(limits.flaps, 2, replace(back, at_s=START_S + 1800.0)) == 2
 
 
 # --- The operator's words ----------------------------------------------------------------------------------------
@@ -399,7 +441,7 @@ def test_without_a_demand_no_wish_is_made_and_the_window_ends() -> None:
 
     memory = remembered(wish(8), 8, blind)
 
-    assert memory == replace(blind.memory, known_from_s=None)
+    assert memory == replace(blind.memory, known_from_s=None, turns_left=1.0, turns_at_s=START_S)
 
 
 def test_the_window_begins_with_the_first_demand() -> None:
@@ -414,11 +456,12 @@ def test_the_window_begins_with_the_first_demand() -> None:
     [(0, 9, False), (0, 7, False), (1, 9, False), (1, 7, True), (-1, 9, True), (-1, 7, False), (1, 8, False)],
 )
 def test_a_turn_is_counted_when_the_target_moves_the_other_way(direction: int, planned: int, *, turned: bool) -> None:
-    memory = replace(WATCHED, direction=direction, flips_s=(START_S - 3600.0, START_S - 3599.0))
+    memory = turning(2.0, direction, ago_s=900.0)
 
     moved = remembered(wish(planned), planned, case(8, memory=memory))
 
-    assert moved.flips_s == (START_S - 3599.0, START_S) if turned else (START_S - 3599.0,)
+    assert (moved.turns_left, moved.turns_at_s) == (1.5 if turned else 2.5, START_S)
+    assert moved.direction == {9: 1, 7: -1, 8: direction}[planned]
     assert moved.grown_at_s == (START_S if planned == 9 else None)
     assert moved.shrunk_at_s == (START_S if planned == 7 else None)
 
@@ -455,7 +498,8 @@ memories = st.builds(
     grown_at_s=maybe_s,
     shrunk_at_s=maybe_s,
     direction=st.sampled_from([-1, 0, 1]),
-    flips_s=st.lists(st.integers(-4000, 0).map(lambda age_s: START_S + age_s), max_size=4).map(tuple),
+    turns_left=st.none() | st.floats(-1.0, 20.0),
+    turns_at_s=maybe_s,
 )
 fleets = st.builds(
     lambda count, others, requested: fleet(*serving(count), *others, requested=requested),
@@ -464,8 +508,14 @@ fleets = st.builds(
     st.integers(0, 40),
 )
 cases = st.builds(
-    lambda asked, has, memory, share_percent, ceiling, unheard: case(
-        asked=asked, fleet=has, memory=memory, share_percent=share_percent, ceiling=ceiling, unheard=unheard
+    lambda asked, has, memory, share_percent, ceiling, unheard, steady: case(
+        asked=asked,
+        fleet=has,
+        memory=memory,
+        share_percent=share_percent,
+        ceiling=ceiling,
+        unheard=unheard,
+        steady=steady,
     ),
     policies,
     fleets,
@@ -473,11 +523,19 @@ cases = st.builds(
     st.integers(0, 100),
     st.integers(0, 40),
     st.sampled_from([(), (lost(),)]),
+    st.integers(0, 40),
 )
 wishes = st.integers(0, 60)
 
 UPWARDS: tuple[Rule, ...] = (limits.room, limits.step_up)
-DOWNWARDS: tuple[Rule, ...] = (limits.full_window, limits.intact, limits.hold, limits.step_down, limits.flaps)
+DOWNWARDS: tuple[Rule, ...] = (
+    limits.full_window,
+    limits.intact,
+    limits.hold,
+    limits.consolidate,
+    limits.step_down,
+    limits.flaps,
+)
 
 
 some = settings(max_examples=50)

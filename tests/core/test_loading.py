@@ -19,7 +19,9 @@ from scaler.core.loading import (
     quantile,
     sample_of,
 )
-from scaler.core.model import Fleet, Loading, LoadSample, LoadTime, Missing, Phase, Replica
+from scaler.core.memory import LoadSample
+from scaler.core.model import Fleet, Loading, Missing, Phase, Replica
+from scaler.core.plan import LoadTime
 from tests.builders import START_S, fleet, key, lost, policy, ready, sample, seen, serving, starting, unschedulable
 
 EMPTY = fleet()

@@ -12,26 +12,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from scaler.core import decide, demand, limits, loading, release
+from scaler.core import decide, demand, limits, loading, need, release
 from scaler.core.commands import commands_of
 from scaler.core.decide import _capacity, _Sight
 from scaler.core.demand import _told
 from scaler.core.limits import RULES, Case, Rule
-from scaler.core.model import (
-    Actuation,
-    Fleet,
-    Load,
-    Memory,
-    Missing,
-    Observation,
-    Policy,
-    Replica,
-    Ruling,
-    SetReplicas,
-    SetWeights,
-    TargetPlan,
-    Version,
-)
+from scaler.core.memory import Memory
+from scaler.core.model import Actuation, Fleet, Load, Missing, Observation, Policy, Replica, Version
+from scaler.core.plan import Ruling, SetReplicas, SetWeights, TargetPlan
 from scaler.core.release import _onto_ready, _shares
 from scaler.core.release import claim as _claim
 from scaler.core.wish import replicas_needed, wish_of
@@ -223,9 +211,9 @@ def by_the_parity_of_calls(demand: object) -> Ruling:
     return replace(need, after=need.after + next(calls) % 2)
 
 
-def silence_is_idleness(replica: Replica, _: Policy, at_s: float) -> Load:
+def silence_is_idleness(replica: Replica, asked: Policy, at_s: float) -> Load | Missing:
     """A load that was not read counts as none."""
-    return replica.load if isinstance(replica.load, Load) else load(at_s=at_s)
+    return load(at_s=at_s) if isinstance(replica.load, Missing) else _told(replica, asked, at_s)
 
 
 def any_sample_counts(replica: Replica, asked: Policy, at_s: float) -> Load | Missing:
@@ -330,7 +318,7 @@ MUTANTS: dict[str, tuple[Callable[..., None], object, str, object]] = {
     "a command is not the plan's number": (promises.every_number_has_a_reason, decide, "commands_of", one_too_many),
     "a decision depends on more than its arguments": (
         promises.every_number_has_a_reason,
-        decide,
+        need,
         "replicas_needed",
         by_the_parity_of_calls,
     ),

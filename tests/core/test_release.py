@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.core.model import Missing, Release, ReleaseMemory, ReleaseStep
+from scaler.core.memory import ReleaseMemory
+from scaler.core.model import Missing, Release, ReleaseStep
 from scaler.core.release import Capacity, Case, Claim, Share, Shift, Stage, advance, ceilings, claim, entered, share_of
 from tests.builders import START_S
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.core.model import Demand, Fleet, Missing, Ruling
+from scaler.core.model import Demand, Fleet, Missing
+from scaler.core.plan import Ruling
 from scaler.core.wish import replicas_needed, replicas_told, wish_of
 from tests.builders import START_S, fleet, lost, ready, serving, starting
 

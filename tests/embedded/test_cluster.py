@@ -2,7 +2,7 @@
 
 import pytest
 
-from scaler.core.model import SetReplicas, SetWeights
+from scaler.core.plan import SetReplicas, SetWeights
 from scaler.embedded.cluster import EmbeddedCluster
 from scaler.runtime.ports import Actuator, Observer, TransientError
 from tests.builders import NAME, key, policy

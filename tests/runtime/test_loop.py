@@ -8,7 +8,8 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from scaler.core.model import Missing, Observation, SetReplicas
+from scaler.core.model import Missing, Observation
+from scaler.core.plan import SetReplicas
 from scaler.runtime.board import Board
 from scaler.runtime.loop import Loop
 from scaler.runtime.ports import Outcome, Record

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from scaler.core.decide import decide
-from scaler.core.model import Memory
+from scaler.core.memory import Memory
 from scaler.runtime.ports import Record
 from scaler.runtime.retelling import differences, in_force
 from tests.builders import NAME, START_S, fleet, policy, seen, serving, world

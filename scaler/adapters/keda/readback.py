@@ -16,7 +16,7 @@ from scaler.adapters.keda.scaled_object import Bounds, bounds_of
 from scaler.adapters.keda.seen import HpaSeen, MetricSeen, ScaledObjectSeen
 from scaler.api.status import Status
 from scaler.api.v1alpha1 import ModelVersion, ScalingPolicy, Target
-from scaler.core.model import Condition
+from scaler.core.plan import Condition
 
 CONDITION: Final = "KEDAReady"
 

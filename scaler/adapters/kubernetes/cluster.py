@@ -35,19 +35,8 @@ from scaler.adapters.kubernetes.status import faulty_status, status_of
 from scaler.adapters.kubernetes.targets import DEPLOYMENT, TargetSeen
 from scaler.adapters.kubernetes.views import PATIENCE_S, Kind, Views
 from scaler.api.v1alpha1 import ScalingPolicy, TargetRef
-from scaler.core.model import (
-    Command,
-    Condition,
-    Fleet,
-    FleetSeen,
-    Load,
-    Missing,
-    Observation,
-    Policy,
-    SetReplicas,
-    SetWeights,
-    TargetKey,
-)
+from scaler.core.model import Fleet, FleetSeen, Load, Missing, Observation, Policy, TargetKey
+from scaler.core.plan import Command, Condition, SetReplicas, SetWeights
 from scaler.runtime.ports import Record, TransientError
 
 NO_LOADS: Final[Mapping[str, Load | Missing]] = {}

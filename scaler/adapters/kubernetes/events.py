@@ -27,7 +27,17 @@ SERIES_S: Final = 360.0
 TELL_AGAIN_S: Final = 60.0
 """A series is written at most so often, whatever it counts meanwhile."""
 
-WORTH_A_WARNING: Final = frozenset({"Ready", "SignalsHealthy", "CapacityAvailable", "OwnershipClear", "KEDAReady"})
+WORTH_A_WARNING: Final = frozenset(
+    {
+        "Ready",
+        "SignalsHealthy",
+        "CapacityAvailable",
+        "Forecastable",
+        "ReplicasAlike",
+        "OwnershipClear",
+        "KEDAReady",
+    }
+)
 """The conditions that should be True."""
 
 

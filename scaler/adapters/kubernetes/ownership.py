@@ -9,7 +9,8 @@ from scaler.adapters.kubernetes.client import Json
 from scaler.adapters.kubernetes.scale import FIELD_MANAGER
 from scaler.adapters.kubernetes.targets import TargetSeen, Writer
 from scaler.adapters.kubernetes.times import written
-from scaler.core.model import Actuation, Condition
+from scaler.core.model import Actuation
+from scaler.core.plan import Condition
 from scaler.runtime.ports import TransientError
 
 HPA: Final = "HorizontalPodAutoscaler"

@@ -23,7 +23,8 @@ from scaler.adapters.kubernetes.paths import path_to
 from scaler.adapters.kubernetes.policies import PolicyObject
 from scaler.api import v1alpha1
 from scaler.api.v1alpha1 import ScalingPolicy, TargetRef
-from scaler.core.model import Actuation, Condition
+from scaler.core.model import Actuation
+from scaler.core.plan import Condition
 from scaler.runtime.ports import Clock, TransientError
 
 FIELD_MANAGER: Final = "forebay-keda"

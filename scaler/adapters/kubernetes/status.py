@@ -18,19 +18,9 @@ from scaler.api.status import (
     TargetStatus,
 )
 from scaler.core.explain import summary
-from scaler.core.model import (
-    Condition,
-    Fleet,
-    LoadSample,
-    LoadTime,
-    Memory,
-    Missing,
-    Plan,
-    ReleaseMemory,
-    Role,
-    TargetKey,
-    TargetPlan,
-)
+from scaler.core.memory import LoadSample, Memory, ReleaseMemory
+from scaler.core.model import Fleet, Missing, Role, TargetKey
+from scaler.core.plan import Condition, LoadTime, Plan, TargetPlan
 from scaler.runtime.ports import Record
 
 LONGEST_SENTENCE: Final = 1024
@@ -154,24 +144,37 @@ def _release(memory: ReleaseMemory | None) -> ReleaseStatus | None:
 
 
 def _learned(record: Record, before: Status) -> tuple[LearnedTarget, ...]:
-    """What was measured; what the user only expects is in the spec. A target not seen keeps what was learned."""
+    """What was measured; what the user only expects is in the spec. What this tick does not tell is kept."""
     known = {(each.name, each.role): each for each in before.learned}
-    learned: list[LearnedTarget] = []
-    for target in record.policy.targets():
-        key = target.key
-        load_time = record.plan.load_times.get(str(key))
-        kept = known.get((key.version, Role(key.role)))
-        if load_time is not None and load_time.samples > 0:
-            learned.append(_learned_target(key, load_time))
-        elif kept is not None:
-            learned.append(kept)
-    return tuple(learned)
+    learned = (_learned_target(target.key, record.plan, known) for target in record.policy.targets())
+    return tuple(each for each in learned if each is not None)
 
 
-def _learned_target(key: TargetKey, load_time: LoadTime) -> LearnedTarget:
-    p50, p90 = round(load_time.p50_s, 1), round(load_time.p90_s, 1)
-    seconds_ = LearnedLoad(p50=p50, p90=p90, samples=load_time.samples)
-    return LearnedTarget(name=key.version, role=Role(key.role), load_seconds=seconds_)
+def _learned_target(
+    key: TargetKey, plan: Plan, known: Mapping[tuple[str, Role], LearnedTarget]
+) -> LearnedTarget | None:
+    place = (key.version, Role(key.role))
+    kept = known.get(place, LearnedTarget(name=place[0], role=place[1]))
+    told = kept.model_copy(
+        update={
+            "load_seconds": _load_seconds(plan.load_times.get(str(key))) or kept.load_seconds,
+            # While nothing is served there is no mix of tokens to tell a rate for.
+            "tokens_per_second_per_replica": _about(plan.tokens_per_s.get(str(key), 0.0))
+            or kept.tokens_per_second_per_replica,
+        }
+    )
+    return None if told == LearnedTarget(name=place[0], role=place[1]) else told
+
+
+def _load_seconds(load_time: LoadTime | None) -> LearnedLoad | None:
+    if load_time is None or load_time.samples == 0:
+        return None
+    return LearnedLoad(p50=round(load_time.p50_s, 1), p90=round(load_time.p90_s, 1), samples=load_time.samples)
+
+
+def _about(rate: float) -> float:
+    """``rate`` to two digits: it is believed to some percent, and moves a little with every tick."""
+    return float(f"{rate:.2g}")
 
 
 def _decisions(

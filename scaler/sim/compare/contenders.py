@@ -12,7 +12,8 @@ from typing import Final
 
 from scaler.api.policy import policy_of
 from scaler.api.v1alpha1 import ScalingPolicy
-from scaler.core.model import Plan, Policy
+from scaler.core.model import Policy
+from scaler.core.plan import Plan
 from scaler.sim.compare.cells import OBJECTIVE_S, SHARE, STEP, Cell, case_of, engine_of
 from scaler.sim.latency import ENGINES
 from scaler.sim.oracle import work_of
@@ -115,12 +116,11 @@ def policy_for(cell: Cell, floor: int | None = None) -> Policy:
 
 def advised_floor(plan: Plan) -> int | None:
     """The warm floor that ``plan`` says would cover what no scaling can be in time for, None where it says nothing."""
-    del plan  # no plan advises a floor yet
-    return None
+    return max((advice.floor for advice in plan.advice), default=None)
 
 
 class Advised:
-    """Ours, with the last floor that it advised in ``floor``."""
+    """Ours, with the floor that it advises at the end in ``floor``."""
 
     def __init__(self, ours: Ours) -> None:
         self._ours = ours
@@ -129,6 +129,5 @@ class Advised:
     def replicas(self, view: View) -> int:
         """What ours says."""
         answer = self._ours.replicas(view)
-        if self._ours.last is not None and (floor := advised_floor(self._ours.last)) is not None:
-            self.floor = floor
+        self.floor = None if self._ours.last is None else advised_floor(self._ours.last)
         return answer

@@ -7,7 +7,7 @@ them. What was run before a file changed is never taken for what would be run no
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
 from typing import Any, Final
@@ -106,7 +106,10 @@ def bounded(cell: Cell, seed: int) -> Bounded:
 def outcome_of(job: Job, oracle: Bounded) -> Outcome:
     """Run ``job``."""
     scaler = scaler_of(job.contender, job.cell, job.seed)
-    run = replayed(traffic(job.cell), fleet_of(job.cell, job.seed), scaler, job.seed)
+    fleet = fleet_of(job.cell, job.seed)
+    if job.contender.floor is not None:  # who keeps a floor has it when the day begins
+        fleet = replace(fleet, warm=max(fleet.warm, job.contender.floor))
+    run = replayed(traffic(job.cell), fleet, scaler, job.seed)
     return Outcome(
         job=job,
         figures=scored(run, OBJECTIVE_S).facts(),

@@ -32,7 +32,7 @@ def test_the_whole_scaled_object_of_a_short_policy() -> None:
         },
         "spec": {
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "llama-v1"},
-            "pollingInterval": 10,
+            "pollingInterval": 60,
             "minReplicaCount": 1,
             "maxReplicaCount": 4,
             "fallback": {"failureThreshold": 3, "replicas": 4, "behavior": "currentReplicas"},

@@ -18,7 +18,9 @@ from scaler.adapters.kubernetes.gpus import devices_of
 from scaler.adapters.kubernetes.informer import Means
 from scaler.adapters.kubernetes.reporting import Reporter
 from scaler.core.decide import decide
-from scaler.core.model import Fleet, Memory, Missing, Refused, SetReplicas, SetWeights, Snapshot, TargetKey
+from scaler.core.memory import Memory
+from scaler.core.model import Fleet, Missing, Refused, Snapshot, TargetKey
+from scaler.core.plan import SetReplicas, SetWeights
 from scaler.runtime.ports import Record, TransientError
 from tests.adapters.kubernetes import recorded
 from tests.adapters.kubernetes.conftest import Caller, LeapingClock, running, until
@@ -475,7 +477,15 @@ async def test_the_conditions_are_those_of_the_api(api: FakeApi, cluster: Kubern
     await cluster.tell([record(await model(cluster))], AT_S)
 
     conditions = {each["type"]: each for each in status(api)["conditions"]}
-    assert set(conditions) == {"Ready", "SignalsHealthy", "CapacityAvailable", "OwnershipClear", "Releasing"}
+    assert set(conditions) == {
+        "Ready",
+        "SignalsHealthy",
+        "CapacityAvailable",
+        "Releasing",
+        "Forecastable",
+        "ReplicasAlike",
+        "OwnershipClear",
+    }
     assert {each["observedGeneration"] for each in conditions.values()} == {3}
     assert status(api)["observedGeneration"] == 3
 

@@ -13,7 +13,9 @@ from scaler.adapters.kubernetes.events import Events
 from scaler.adapters.kubernetes.informer import Means
 from scaler.adapters.kubernetes.reporting import Reporter
 from scaler.core.decide import decide
-from scaler.core.model import Actuation, Condition, Memory, SetReplicas, Snapshot
+from scaler.core.memory import Memory
+from scaler.core.model import Actuation, Snapshot
+from scaler.core.plan import Condition, SetReplicas
 from scaler.runtime.ports import Record, TransientError
 from tests.adapters.keda import stored
 from tests.adapters.kubernetes import recorded

@@ -7,7 +7,9 @@ import pytest
 from scaler.adapters.kubernetes.policies import policy_object
 from scaler.adapters.kubernetes.standing import standing_of
 from scaler.adapters.kubernetes.status import body_of, status_of
-from scaler.core.model import Actuation, Condition, Memory, Missing, Replica, TargetKey
+from scaler.core.memory import Memory
+from scaler.core.model import Actuation, Missing, Replica, TargetKey
+from scaler.core.plan import Condition
 from scaler.runtime.board import Standing
 from scaler.runtime.ports import Record
 from tests import builders

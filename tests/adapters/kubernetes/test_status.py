@@ -11,7 +11,9 @@ from scaler.adapters.kubernetes.status import Change, body_of, change, faulty_st
 from scaler.adapters.kubernetes.times import written
 from scaler.api.status import ConditionStatus, LearnedLoad, LearnedTarget, Status
 from scaler.core.loading import load_time
-from scaler.core.model import Condition, Fleet, Memory, Missing, Observation, Policy, ReleaseMemory
+from scaler.core.memory import Memory, ReleaseMemory
+from scaler.core.model import Fleet, Missing, Observation, Policy
+from scaler.core.plan import Condition
 from scaler.runtime.ports import Record
 from tests import builders
 from tests.builders import START_S, fleet, key, load, plan_of, ready, sample, seen, starting, unschedulable
@@ -64,7 +66,7 @@ def test_a_target_that_is_not_seen_keeps_what_was_desired_of_it() -> None:
     assert status.actual is None
 
 
-def test_all_five_conditions_are_there_and_of_this_generation() -> None:
+def test_all_seven_conditions_are_there_and_of_this_generation() -> None:
     status = told(idle())
 
     assert [each.type for each in status.conditions] == [
@@ -72,6 +74,8 @@ def test_all_five_conditions_are_there_and_of_this_generation() -> None:
         "SignalsHealthy",
         "CapacityAvailable",
         "Releasing",
+        "Forecastable",
+        "ReplicasAlike",
         "OwnershipClear",
     ]
     assert {each.observed_generation for each in status.conditions} == {4}
@@ -115,6 +119,27 @@ def test_a_history_has_ten_entries_at_most() -> None:
         status = told(replica, before=status, at_s=at_s, requested=1 + step)
 
     assert len(status.history) == 10
+
+
+def carrying(tokens_per_s: float, before: Status | None = None) -> Status:
+    idle_record = record(seen(fleet(idle())))
+    plan = replace(idle_record.plan, load_times={}, tokens_per_s={"v1": tokens_per_s})
+    return status_of(replace(idle_record, plan=plan), (CLEAR,), 4, before)
+
+
+def test_what_a_replica_carries_is_told_to_two_digits() -> None:
+    assert [each.tokens_per_second_per_replica for each in carrying(18_637.2).learned] == [19_000.0]
+
+
+def test_what_a_replica_carries_is_kept_while_nothing_is_served() -> None:
+    before = carrying(18_637.2)
+
+    assert carrying(0.0, before).learned == before.learned
+    assert [each.tokens_per_second_per_replica for each in told(idle(), before=before).learned] == [19_000.0]
+
+
+def test_where_nothing_was_learned_nothing_is_told() -> None:
+    assert carrying(0.0).learned == ()
 
 
 def test_the_same_decision_is_no_change() -> None:

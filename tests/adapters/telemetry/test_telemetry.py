@@ -14,7 +14,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from scaler.adapters.telemetry import DONE, Beat, Checks, Telemetry, log_as_json, pages, serve
-from scaler.core.model import Memory, Missing
+from scaler.core.memory import Memory
+from scaler.core.model import Missing
 from scaler.runtime.board import Board
 from scaler.runtime.ports import Record
 from tests.builders import NAME, START_S, fleet, key, load, plan_of, policy, ready, seen, starting

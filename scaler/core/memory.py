@@ -1,0 +1,141 @@
+"""What outlives a tick: all that the next decision may know of the ones before it."""
+
+from dataclasses import dataclass
+
+from scaler.core.model import TargetKey, Tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadSample:
+    """How long one replica took from created to ready, in all and by phase (None where the mark was missing)."""
+
+    key: TargetKey
+    node_class: str | None
+    total_s: float
+    waiting_s: float | None = None
+    pulling_s: float | None = None
+    initialising_s: float | None = None
+    loading_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wished:
+    """A wish and the time it was made; kept only while it may still bind a later decision."""
+
+    at_s: float
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetMemory:
+    """What the next tick must know of one target.
+
+    ``known_from_s`` is since when its demand has been known without a gap, None while it is not. ``direction`` is the
+    last change's (+1, -1, 0 for none yet). ``turns_left`` is what was left of the flap budget at ``turns_at_s``,
+    None before the first tick.
+    """
+
+    key: TargetKey
+    known_from_s: float | None = None
+    wished: tuple[Wished, ...] = ()
+    grown_at_s: float | None = None
+    shrunk_at_s: float | None = None
+    direction: int = 0
+    turns_left: float | None = None
+    turns_at_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapacityMemory:
+    """What was learned of one target's replicas on one kind of node; see `capacity`, which reads and writes it.
+
+    ``moments`` are the weighted sums of its lines (ten of squares, four of values), ``lines`` their weight, ``scale``
+    how much slower than they say replicas are of late. ``at_s`` is the newest sample in it.
+    """
+
+    key: TargetKey
+    node_class: str | None
+    at_s: float | None = None
+    moments: tuple[float, ...] = (0.0,) * 14
+    lines: float = 0.0
+    scale: float = 1.0
+    sequences_most: float = 256.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """The demand of one role at a tick, in tokens a second that arrive (see `course`), and what it was told from."""
+
+    at_s: float
+    tokens_per_s: float
+    served_per_s: float
+    finished_per_s: float
+    prefill_per_s: float
+    decode_per_s: float
+    running: float
+    waiting: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """How the demand of one role went: see `forecast`, which reads and writes it.
+
+    ``moments`` reach back one look-ahead, oldest first, and are judged up to ``judged_to_s``. ``growth`` are weights by
+    step of `forecast.GROWTHS`: how often demand grew so much within a look-ahead. ``coverage`` is the share of moments
+    whose growth is prepared for, None before the first, ``highest_per_s`` the highest demand of a day that fades,
+    ``request`` what one request was like in the last steady minutes.
+
+    The last three are replica-seconds of a day that fades: the work that ``came``, what of it was ``missed`` by the
+    number of replicas that would have carried it, and the time ``seen``.
+    """
+
+    role: str
+    moments: tuple[Moment, ...] = ()
+    judged_to_s: float | None = None
+    growth: tuple[float, ...] = ()
+    coverage: float | None = None
+    highest_per_s: float = 0.0
+    request: Tokens | None = None
+    came_s: float = 0.0
+    missed_s: tuple[tuple[int, float], ...] = ()
+    seen_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseMemory:
+    """Where a release stands: who serves until it is done, who should, and since when at what weight."""
+
+    stable: str
+    candidate: str
+    weight_percent: int
+    since_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """All of one policy that outlives a tick.
+
+    ``counted`` names the replicas, still there, whose load time is in ``load_samples`` already.
+    """
+
+    at_s: float
+    targets: tuple[TargetMemory, ...] = ()
+    load_samples: tuple[LoadSample, ...] = ()
+    counted: tuple[str, ...] = ()
+    release: ReleaseMemory | None = None
+    capacities: tuple[CapacityMemory, ...] = ()
+    courses: tuple[Course, ...] = ()
+
+    def course(self, role: str) -> Course:
+        """How the demand of ``role`` went; of one never seen, nothing is known."""
+        for course in self.courses:
+            if course.role == role:
+                return course
+        return Course(role=role)
+
+    def target(self, key: TargetKey) -> TargetMemory:
+        """What is remembered of target ``key``; of one never seen, nothing."""
+        for target in self.targets:
+            if target.key == key:
+                return target
+        return TargetMemory(key=key)

@@ -1,0 +1,221 @@
+"""What each target would need for all the work of its role: demand, forecast and capacity put together.
+
+The demand belongs to a role, since all versions share it; what a replica carries belongs to a target, since versions
+and GPUs differ.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from scaler.core.advice import advised, reckoned
+from scaler.core.capacity import QUEUE_LEAST, QUEUE_SHARE, Belief, belief_of, learned, sick
+from scaler.core.demand import demand_of
+from scaler.core.forecast import SIGNALS_AGE_S, adapted, forecast, is_steady, tokens_of, watched
+from scaler.core.memory import CapacityMemory, Course, Memory
+from scaler.core.model import Demand, Fleet, Missing, Observation, Policy, Replica, Role, TargetKey
+from scaler.core.plan import FloorAdvice, LoadTime, Ruling
+from scaler.core.wish import TTFT_S, Outlook, replicas_ahead, replicas_needed, replicas_told
+
+SETTLED_S: Final = 90.0
+"""A replica that is ready for this long has had its first minute, and the scrape after it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkSeen:
+    """What the work of all roles comes to: the needs by target, how each role's demand went, and what was learned."""
+
+    needs: Mapping[TargetKey, Ruling | Missing]
+    courses: tuple[Course, ...]
+    advice: tuple[FloorAdvice, ...]
+    tokens_per_s: Mapping[TargetKey, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """One policy's question, as of ``at_s``."""
+
+    policy: Policy
+    observation: Observation
+    memory: Memory
+    capacities: Sequence[CapacityMemory]
+    load_times: Mapping[TargetKey, LoadTime]
+    at_s: float
+
+    @property
+    def is_late(self) -> bool:
+        """Whether requests of the last minute had their first token too late."""
+        objective, ttft_s = self.policy.time_to_first_token, self.observation.ttft_s
+        return not isinstance(ttft_s, Missing) and ttft_s > (TTFT_S if objective is None else objective.limit_s)
+
+
+def learned_of(memory: Memory, fleets: Mapping[TargetKey, Fleet], at_s: float) -> tuple[CapacityMemory, ...]:
+    """What was known of every target's replicas by kind of node, with what this tick tells of a steady minute."""
+    known = {(capacity.key, capacity.node_class): capacity for capacity in memory.capacities}
+    for key, fleet in fleets.items():
+        if not is_steady(memory.course(key.role)):
+            continue
+        for node_class in sorted({replica.node_class or "" for replica in fleet.ready()}):
+            place = (key, node_class or None)
+            capacity = known.get(place, CapacityMemory(key=key, node_class=node_class or None))
+            known[place] = learned(capacity, _of_class(fleet, node_class, at_s))
+    return tuple(known.values())
+
+
+def slow_of(
+    capacities: Sequence[CapacityMemory], fleets: Mapping[TargetKey, Fleet], at_s: float
+) -> tuple[tuple[Replica, float], ...]:
+    """The replicas that are much slower than their like, each with its share of their speed."""
+    return tuple(
+        pair
+        for capacity in capacities
+        if capacity.key in fleets
+        for pair in sick(capacity, _of_class(fleets[capacity.key], capacity.node_class or "", at_s))
+    )
+
+
+def _of_class(fleet: Fleet, node_class: str, at_s: float) -> Fleet:
+    """The replicas on one kind of node of which a whole minute was scraped."""
+    own = tuple(
+        replica for replica in fleet.replicas if (replica.node_class or "") == node_class and _is_settled(replica, at_s)
+    )
+    return Fleet(requested=len(own), replicas=own)
+
+
+def _is_settled(replica: Replica, at_s: float) -> bool:
+    """Whether a whole minute of its work has been scraped."""
+    return replica.ready_at_s is not None and at_s - replica.ready_at_s > SETTLED_S
+
+
+def work_of(
+    policy: Policy,
+    observation: Observation,
+    memory: Memory,
+    capacities: Sequence[CapacityMemory],
+    load_times: Mapping[TargetKey, LoadTime],
+    at_s: float,
+) -> WorkSeen:
+    """The needs of all targets, as of ``at_s``."""
+    asked = _Asked(
+        policy=policy,
+        observation=observation,
+        memory=memory,
+        capacities=capacities,
+        load_times=load_times,
+        at_s=at_s,
+    )
+    roles = [_role(role, asked) for role in sorted({target.key.role for target in policy.targets()})]
+    return WorkSeen(
+        needs={key: need for seen in roles for key, need in seen.needs.items()},
+        courses=tuple(course for seen in roles for course in seen.courses),
+        advice=tuple(advice for seen in roles for advice in seen.advice),
+        tokens_per_s={key: carried for seen in roles for key, carried in seen.tokens_per_s.items()},
+    )
+
+
+def _role(role: str, asked: _Asked) -> WorkSeen:
+    keys = [target.key for target in asked.policy.targets() if target.key.role == role]
+    course = asked.memory.course(role)
+    if asked.observation.own_replicas is not None:
+        return _alike(keys, replicas_told(asked.observation.own_replicas), course)
+    demand = demand_of(Role(role), asked.observation, asked.policy, asked.at_s)
+    if isinstance(demand, Missing):
+        return _alike(keys, demand, course)
+    beliefs = {key: belief for key in keys if (belief := believed(key, asked.capacities)) is not None}
+    if isinstance(demand.tokens, Missing):
+        # Requests in flight are another measure, by which the same work may need fewer. Engines that have counted tokens
+        # and do not any more are broken, and nothing shrinks for that.
+        return _alike(keys, demand.tokens if course.moments else replicas_needed(demand), course)
+    if not beliefs:
+        watching = watched(course, demand, _ahead_s(keys, asked), 0.0)
+        return _alike(keys, _unlearned(replicas_needed(demand), demand, keys, asked.observation), watching)
+    return _foreseen(keys, demand, course, beliefs, asked)
+
+
+def _alike(keys: Sequence[TargetKey], need: Ruling | Missing, course: Course) -> WorkSeen:
+    return WorkSeen(needs=dict.fromkeys(keys, need), courses=(course,), advice=(), tokens_per_s={})
+
+
+def _ahead_s(keys: Sequence[TargetKey], asked: _Asked) -> float:
+    """From a rise to the replicas for it: until it is seen, and until most that are asked for then are ready."""
+    return max((asked.load_times[key].p90_s for key in keys if key in asked.load_times), default=0.0) + SIGNALS_AGE_S
+
+
+def _unlearned(need: Ruling, demand: Demand, keys: Sequence[TargetKey], observation: Observation) -> Ruling:
+    """A need that is bounded until the first steady minute has told what a replica carries.
+
+    Requests in flight say little of work: 1000 that wait for one replica may be fifty replicas' worth, or five. So what
+    is ready does while no queue forms, and twice as many when one does.
+    """
+    fleets = [fleet for key in keys if isinstance(fleet := observation.fleet(key), Fleet)]
+    ready = len([replica for fleet in fleets for replica in fleet.ready()])  # the need is of all versions together
+    is_queueing = demand.waiting > max(QUEUE_LEAST * ready, QUEUE_SHARE * demand.running)
+    most = max(1, 2 * ready if is_queueing else ready)
+    if need.after <= most:
+        return need
+    because = f"{need.because}, but at most {most} until it is learned what one carries"
+    return replace(need, after=most, because=because)
+
+
+def _foreseen(
+    keys: Sequence[TargetKey], demand: Demand, before: Course, beliefs: Mapping[TargetKey, Belief], asked: _Asked
+) -> WorkSeen:
+    """The needs where the engines count tokens and somebody's replicas have been timed."""
+    ahead_s = _ahead_s(keys, asked)
+    unit_per_s = min(_unit_per_s(demand, belief) for belief in beliefs.values())
+    course = adapted(watched(before, demand, ahead_s, unit_per_s), ahead_s, missed=asked.is_late)
+    outlooks = {key: outlook for key in keys if (outlook := _outlook(key, demand, course, beliefs, asked)) is not None}
+    if outlooks:
+        widest = max(outlooks.values(), key=lambda outlook: outlook.ready)
+        elapsed_s = demand.at_s - before.moments[-1].at_s if before.moments else 0.0
+        # What came in a gap was not seen, and the oldest sample may be older than it was.
+        elapsed_s = min(max(elapsed_s, 0.0), SETTLED_S)
+        late = any(outlook.queued_s > 0.0 for outlook in outlooks.values())
+        course = reckoned(course, widest.work_now, widest.instant, elapsed_s, missed=late)
+    flow = demand.tokens
+    return WorkSeen(
+        needs={key: replicas_ahead(outlooks[key]) if key in outlooks else replicas_needed(demand) for key in keys},
+        courses=(course,),
+        advice=advised(course),
+        tokens_per_s={}
+        if isinstance(flow, Missing)
+        else {key: belief.tokens_per_s(flow) for key, belief in beliefs.items()},
+    )
+
+
+def _outlook(
+    key: TargetKey, demand: Demand, course: Course, beliefs: Mapping[TargetKey, Belief], asked: _Asked
+) -> Outlook | None:
+    fleet = asked.observation.fleet(key)
+    if isinstance(fleet, Missing) or isinstance(demand.tokens, Missing) or key not in beliefs:
+        return None
+    load_time = asked.load_times[key]
+    ahead = forecast(course, demand, load_time.p90_s + SIGNALS_AGE_S, _unit_per_s(demand, beliefs[key]))
+    if isinstance(ahead, Missing):
+        return None
+    return Outlook(
+        demand=demand,
+        flow=demand.tokens,
+        ahead=ahead,
+        belief=beliefs[key],
+        load_time=load_time,
+        policy=asked.policy,
+        ready=len(fleet.ready()),
+        starting=len(fleet.starting()),
+    )
+
+
+def believed(key: TargetKey, capacities: Sequence[CapacityMemory]) -> Belief | None:
+    """What is believed of ``key``: its own lines, or while there are none, those of another version in its role."""
+    own = [memory for memory in capacities if memory.key == key and memory.lines > 0.0]
+    others = [memory for memory in capacities if memory.key.role == key.role and memory.lines > 0.0]
+    known = own or others
+    return belief_of(max(known, key=lambda memory: memory.lines)) if known else None
+
+
+def _unit_per_s(demand: Demand, belief: Belief) -> float:
+    """What one replica carries, in the tokens of `forecast`; 0 while nothing is served."""
+    if isinstance(demand.tokens, Missing):
+        return 0.0
+    busy = belief.replicas(demand.tokens)
+    return tokens_of(demand.tokens) / busy if busy > 0.0 else 0.0

@@ -1,0 +1,359 @@
+"""What demand may rise to: told from the growth that was seen, and from a prior until there is enough of it."""
+
+from dataclasses import replace
+from math import inf
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scaler.core.forecast import (
+    BEYOND_HIGHEST,
+    COVERAGE_LEAST,
+    COVERAGE_MOST,
+    GAP_S,
+    GROWTHS,
+    IDLE_WORTH_S,
+    PRIOR_TICKS,
+    Forecast,
+    adapted,
+    coverage_of,
+    forecast,
+    growth_covered,
+    is_steady,
+    request_of,
+    tokens_of,
+    watched,
+)
+from scaler.core.memory import Course
+from scaler.core.model import Demand, Missing, Role, Tokens
+from tests.builders import START_S
+
+SERVE = Role.SERVE.value
+NEW = Course(role=SERVE)
+TICK_S = 15.0
+AHEAD_S = 300.0
+PROMPT, ANSWER = 1000.0, 100.0
+A_REQUEST = PROMPT + 3.5 * ANSWER
+
+
+def demand(
+    at_s: float, requests_per_s: float, waiting: float = 0.0, running: float = 10.0, finished_per_s: float | None = None
+) -> Demand:
+    """So many requests a second that are served, each of 1000 tokens in and 100 out."""
+    return Demand(
+        at_s=at_s,
+        running=running,
+        waiting=waiting,
+        kv_replicas=0.1,
+        tokens=Tokens(
+            prefill_per_s=requests_per_s * PROMPT,
+            decode_per_s=requests_per_s * ANSWER,
+            requests_per_s=requests_per_s if finished_per_s is None else finished_per_s,
+            cache_share=0.01,
+        ),
+    )
+
+
+def course(*requests_per_s: float, before: Course = NEW, ahead_s: float = AHEAD_S, unit: float = 0.0) -> Course:
+    """What is known after a tick with each of these rates."""
+    start_s = before.moments[-1].at_s + TICK_S if before.moments else START_S
+    for tick, rate in enumerate(requests_per_s):
+        before = watched(before, demand(start_s + tick * TICK_S, rate), ahead_s, unit * A_REQUEST)
+    return before
+
+
+def queued(*ticks: tuple[float, float]) -> Course:
+    """What is known after a tick with each of these rates served and requests waiting."""
+    known = NEW
+    for tick, (rate, waiting) in enumerate(ticks):
+        known = watched(known, demand(START_S + tick * TICK_S, rate, waiting), AHEAD_S, 0.0)
+    return known
+
+
+def peak(known: Course, requests_per_s: float, unit: float = 0.0, ahead_s: float = AHEAD_S) -> Forecast:
+    told = forecast(known, demand(known.moments[-1].at_s, requests_per_s), ahead_s, unit * A_REQUEST)
+    assert isinstance(told, Forecast)
+    return told
+
+
+def counted(known: Course) -> dict[float, float]:
+    """The steps of growth that were seen, with how often."""
+    return {step: weight for step, weight in zip(GROWTHS, known.growth, strict=True) if weight > 0.0}
+
+
+# --- Growth is counted -------------------------------------------------------------------------------------------
+
+
+def test_growth_is_counted_when_its_look_ahead_is_over_and_not_before() -> None:
+    ticks = int(AHEAD_S / TICK_S)
+    early = course(*[10.0] * ticks)
+
+    assert counted(early) == {}
+    assert counted(course(10.0, before=early)) == {1.0: pytest.approx(1.0)}
+
+
+def test_growth_is_the_highest_demand_within_the_look_ahead_over_the_demand_of_the_moment() -> None:
+    known = course(10.0, 10.0, 25.0, 10.0, 10.0, ahead_s=60.0)
+
+    assert counted(known) == {2.5: pytest.approx(1.0)}
+
+
+def test_what_comes_after_the_look_ahead_is_no_growth_of_this_moment() -> None:
+    """A tick is left out, so that two look-aheads are over at once: the burst is in the second only."""
+    before = course(*[10.0] * 4, ahead_s=60.0)
+    known = watched(before, demand(START_S + 75.0, 100.0), 60.0, 0.0)
+
+    assert counted(known) == {1.0: pytest.approx(1.0), 12.0: pytest.approx(1.0)}
+
+
+def test_growth_below_half_a_replica_is_none() -> None:
+    """From 0.1 to 1 request a second where a replica carries 4: one replica had it all."""
+    assert counted(course(*[0.1] * 4, 1.0, ahead_s=60.0, unit=4.0)) == {1.0: pytest.approx(1.0)}
+    assert counted(course(*[0.1] * 4, 1.0, ahead_s=60.0)) == {12.0: pytest.approx(1.0)}
+
+
+def test_every_moment_is_counted_once() -> None:
+    known = course(*[10.0] * 100)
+
+    assert sum(known.growth) == pytest.approx(80.0, rel=0.02)
+
+
+def test_what_was_counted_fades_over_a_day() -> None:
+    known = replace(course(10.0), growth=(100.0, *[0.0] * (len(GROWTHS) - 1)))
+
+    assert sum(course(10.0, before=known).growth) == pytest.approx(100.0 * (1.0 - TICK_S / 86400.0))
+
+
+def test_moments_that_nobody_needs_are_let_go() -> None:
+    assert len(course(*[10.0] * 200).moments) == 41
+    assert len(course(*[10.0] * 200, ahead_s=1200.0).moments) == 81
+
+
+# --- The growth to prepare for -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("share", "growth"), [(0.25, 1.0), (0.5, 1.04), (0.7, 1.1), (0.9, 1.25), (0.96, 1.4), (0.98, 2.0), (0.999, 4.0)]
+)
+def test_with_no_history_the_prior_tells_the_growth(share: float, growth: float) -> None:
+    assert growth_covered(NEW, share) == growth
+
+
+def test_its_own_history_replaces_the_prior() -> None:
+    """After a day of growth by 1.5 in every look-ahead, 1.5 is what nine of ten exceed, and are covered by."""
+    place = GROWTHS.index(1.5)
+    own = tuple(5760.0 if step == place else 0.0 for step in range(len(GROWTHS)))
+
+    assert growth_covered(replace(NEW, growth=own), 0.1) == 1.5
+    assert growth_covered(replace(NEW, growth=own), 0.99) == 1.5
+
+
+def test_a_quarter_of_an_hour_of_history_weighs_as_much_as_the_prior() -> None:
+    place = GROWTHS.index(3.0)
+    own = tuple(PRIOR_TICKS if step == place else 0.0 for step in range(len(GROWTHS)))
+    known = replace(NEW, growth=own)
+
+    assert growth_covered(known, 0.49) == 2.0  # 0.99 of the prior, which is half of all, is 2 or below
+    assert growth_covered(known, 0.50) == 3.0
+
+
+@given(st.lists(st.floats(min_value=0.0, max_value=1e4), min_size=len(GROWTHS), max_size=len(GROWTHS)), st.data())
+def test_more_coverage_is_never_less_growth(own: list[float], data: st.DataObject) -> None:
+    """Mutant: `left` that begins at the share and not at what is left of it."""
+    shares = st.floats(min_value=0.0, max_value=1.0)
+    less, more = sorted((data.draw(shares), data.draw(shares)))
+    known = replace(NEW, growth=tuple(own))
+
+    assert 1.0 <= growth_covered(known, less) <= growth_covered(known, more) <= GROWTHS[-1]
+
+
+def test_growth_is_believed_to_half_beyond_the_highest_demand_and_no_further() -> None:
+    wild = tuple(5760.0 if step == GROWTHS.index(8.0) else 0.0 for step in range(len(GROWTHS)))
+    quiet = replace(course(10.0), growth=wild, highest_per_s=20.0 * A_REQUEST)
+    busy = replace(course(20.0), growth=wild, highest_per_s=20.0 * A_REQUEST)
+
+    assert peak(quiet, 10.0).growth == pytest.approx(BEYOND_HIGHEST * 2.0)
+    assert peak(busy, 20.0).growth == pytest.approx(BEYOND_HIGHEST)
+    assert peak(busy, 20.0).steady == pytest.approx(BEYOND_HIGHEST)
+
+
+def test_the_highest_demand_of_a_day_fades() -> None:
+    known = course(*[10.0] * 2, before=course(100.0))
+
+    assert 99.9 * A_REQUEST < known.highest_per_s < 100.0 * A_REQUEST
+
+
+def test_a_shrink_leaves_room_for_more_growth_than_is_prepared_for() -> None:
+    known = replace(course(10.0), highest_per_s=1e9)
+
+    assert peak(known, 10.0, ahead_s=500.0).growth == 1.16  # coverage 0.83
+    assert peak(known, 10.0, ahead_s=500.0).steady == 1.4  # coverage 0.95
+
+
+def test_growth_is_counted_from_half_a_replica() -> None:
+    assert peak(course(0.1), 0.1, unit=4.0).from_per_s == 2.0 * A_REQUEST
+    assert peak(course(10.0), 10.0, unit=4.0).from_per_s == 10.0 * A_REQUEST
+
+
+# --- Coverage ----------------------------------------------------------------------------------------------------
+
+
+def test_the_longer_a_cure_takes_the_more_moments_are_prepared_for() -> None:
+    assert coverage_of(NEW, IDLE_WORTH_S) == 0.5
+    assert coverage_of(NEW, 3.0 * IDLE_WORTH_S) == 0.75
+
+
+def test_coverage_rises_by_a_fiftieth_of_what_is_left_with_a_miss_and_falls_slowly_without() -> None:
+    known = replace(NEW, coverage=0.48)
+
+    assert coverage_of(adapted(known, AHEAD_S, missed=True), AHEAD_S) == pytest.approx(0.49)
+    assert coverage_of(adapted(known, AHEAD_S, missed=False), AHEAD_S) == pytest.approx(0.4799)
+
+
+def test_coverage_stays_within_its_bounds() -> None:
+    high, low = NEW, NEW
+    for _ in range(20_000):
+        high, low = adapted(high, AHEAD_S, missed=True), adapted(low, AHEAD_S, missed=False)
+
+    assert coverage_of(high, AHEAD_S) == pytest.approx(COVERAGE_MOST)
+    assert coverage_of(low, AHEAD_S) == COVERAGE_LEAST
+
+
+# --- What arrives ------------------------------------------------------------------------------------------------
+
+
+def test_a_queue_that_grows_is_demand_beyond_what_is_served() -> None:
+    """Ten a second are served and two a second join the queue."""
+    known = queued(*((10.0, 30.0 * tick) for tick in range(9)))
+
+    told = peak(known, 10.0)
+    assert told.now_per_s == pytest.approx(12.0 * A_REQUEST, rel=0.01)
+    assert told.arriving == pytest.approx(1.2, rel=0.01)
+    assert told.queueing_per_s == pytest.approx(2.0)
+
+
+def test_a_queue_that_drains_is_demand_below_what_is_served() -> None:
+    known = queued(*((10.0, 300.0 - 30.0 * tick) for tick in range(9)))
+
+    told = peak(known, 10.0)
+    assert told.now_per_s == pytest.approx(8.0 * A_REQUEST, rel=0.01)
+    assert told.arriving == pytest.approx(0.8, rel=0.01)
+    assert told.queueing_per_s == 0.0
+
+
+def test_a_queue_that_stands_still_adds_nothing() -> None:
+    assert peak(queued(*[(10.0, 500.0)] * 9), 10.0).now_per_s == pytest.approx(10.0 * A_REQUEST)
+
+
+def test_a_queue_that_vanishes_makes_no_demand_below_zero() -> None:
+    assert peak(queued((1.0, 10_000.0), (1.0, 0.0)), 1.0).now_per_s == 0.0
+
+
+def test_zero_traffic_is_zero() -> None:
+    told = peak(course(*[0.0] * 30), 0.0)
+
+    assert told.now_per_s == 0.0
+    assert told.arriving == 1.0
+    assert told.request == Tokens(prefill_per_s=0.0, decode_per_s=0.0, requests_per_s=0.0, cache_share=0.01)
+    assert counted(course(*[0.0] * 30)) == {1.0: pytest.approx(10.0, rel=0.01)}
+
+
+def test_engines_that_count_no_tokens_have_no_forecast_and_change_no_course() -> None:
+    unknown = replace(demand(START_S, 1.0), tokens=Missing(why="the engines count no tokens"))
+
+    assert forecast(course(1.0), unknown, AHEAD_S, 0.0) == Missing(why="the engines count no tokens")
+    assert watched(course(1.0), unknown, AHEAD_S, 0.0) == course(1.0)
+
+
+def test_before_the_first_tick_there_is_no_forecast() -> None:
+    assert forecast(NEW, demand(START_S, 1.0), AHEAD_S, 0.0) == Missing(why="no tick has seen its demand yet")
+
+
+def test_a_decoded_token_counts_as_three_and_a_half_prefilled_ones() -> None:
+    assert tokens_of(Tokens(prefill_per_s=10.0, decode_per_s=2.0, requests_per_s=0.0, cache_share=0.0)) == 17.0
+
+
+# --- Gaps --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("away_s", [GAP_S + 1.0, 86400.0, -1.0], ids=["just too long", "a day", "clock went back"])
+def test_a_gap_forgets_the_moments_and_keeps_what_was_counted(away_s: float) -> None:
+    before = course(*[10.0] * 40)
+    known = watched(before, demand(before.moments[-1].at_s + away_s, 30.0), AHEAD_S, 0.0)
+
+    assert len(known.moments) == 1
+    assert known.growth == before.growth
+    assert not is_steady(known)
+
+
+def test_a_short_gap_forgets_nothing() -> None:
+    before = course(*[10.0] * 4)
+
+    assert len(watched(before, demand(before.moments[-1].at_s + GAP_S, 10.0), AHEAD_S, 0.0).moments) == 5
+
+
+def test_a_tick_without_a_new_scrape_changes_nothing() -> None:
+    before = course(*[10.0] * 4)
+
+    assert watched(before, demand(before.moments[-1].at_s, 99.0), AHEAD_S, 0.0) == before
+
+
+# --- Steady minutes ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rates", "steady"),
+    [
+        ([], False),
+        ([10.0], False),
+        ([10.0] * 5, True),
+        ([10.0, 11.0, 12.0, 13.0, 14.9], True),
+        ([10.0, 11.0, 12.0, 13.0, 15.1], False),
+        ([15.1, 14.0, 13.0, 12.0, 10.0], False),
+        ([14.9, 14.0, 13.0, 12.0, 10.0], True),
+        ([10.0, 50.0, 10.0, 50.0, 10.0], True),  # a minute apart, they are alike
+        ([0.0] * 5, False),
+    ],
+    ids=["never seen", "once", "level", "morning", "burst", "end of a burst", "evening", "a minute apart", "idle"],
+)
+def test_a_minute_is_steady_when_it_is_like_the_one_before(rates: list[float], steady: bool) -> None:  # noqa: FBT001
+    assert is_steady(course(*rates)) is steady
+
+
+# --- Requests ----------------------------------------------------------------------------------------------------
+
+
+def test_a_request_is_what_was_worked_on_over_what_has_finished() -> None:
+    request = request_of(course(*[10.0] * 40).moments, 0.02)
+
+    assert request == Tokens(prefill_per_s=PROMPT, decode_per_s=ANSWER, requests_per_s=1.0, cache_share=0.02)
+
+
+def test_at_the_onset_requests_that_run_count_as_begun() -> None:
+    """Two a second are worked on for a minute, none has finished and 120 run: each had its 1000 tokens."""
+    known = NEW
+    for tick in range(5):
+        at = demand(START_S + tick * TICK_S, 2.0, running=30.0 * tick, finished_per_s=0.0)
+        known = watched(known, at, AHEAD_S, 0.0)
+
+    assert request_of(known.moments, 0.0).prefill_per_s == pytest.approx(PROMPT, rel=0.01)
+
+
+def test_before_any_request_a_request_is_nothing() -> None:
+    assert request_of((), 0.0).prefill_per_s == 0.0
+
+
+@given(st.lists(st.tuples(st.floats(0.0, 1e6), st.floats(0.0, 1e6)), min_size=1, max_size=30), st.floats(0.0, 1e9))
+def test_a_forecast_is_finite_and_no_growth_is_below_one(ticks: list[tuple[float, float]], unit: float) -> None:
+    """Mutant: `from_per_s` without its least."""
+    known = NEW
+    for tick, (rate, waiting) in enumerate(ticks):
+        known = watched(known, demand(START_S + tick * TICK_S, rate, waiting), 60.0, unit)
+
+    told = forecast(known, demand(known.moments[-1].at_s, ticks[-1][0]), 60.0, unit)
+
+    assert isinstance(told, Forecast)
+    assert 1.0 <= told.growth <= told.steady <= GROWTHS[-1]
+    assert 0.0 <= told.now_per_s <= told.from_per_s * told.growth < inf
+    assert 0.0 <= told.arriving < inf

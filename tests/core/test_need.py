@@ -1,0 +1,315 @@
+"""What each target needs for the work of its role: by what its replicas were learned to carry, or by a safe guess."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from scaler.core.memory import CapacityMemory, Course, Memory
+from scaler.core.model import Fleet, Missing, Objective, Observation, Policy, Replica, Role
+from scaler.core.need import WorkSeen, believed, learned_of, slow_of, work_of
+from scaler.core.plan import LoadTime, Ruling
+from scaler.sim.latency import LLAMA_8B_H100
+from tests.builders import START_S, fleet, key, load, policy, ready, seen, serving, starting, version, work
+from tests.core.engines import CONVERSATION, TICK_S, Row, after, rounds
+
+SERVE = Role.SERVE.value
+CHAT = Row(engine=LLAMA_8B_H100, mix=CONVERSATION)
+SLOW = replace(CHAT, slow=2.0)
+LOAD_TIME = LoadTime(p50_s=300.0, p90_s=400.0, samples=5)
+BOTH = policy(versions=(version("v1"), version("v2")))
+
+
+def capacity(row: Row = CHAT, name: str = "v1", node_class: str = "H100", ticks: int = 40) -> CapacityMemory:
+    """What is known of a version after minutes at several levels."""
+    new = CapacityMemory(key=key(name), node_class=node_class)
+    return replace(after(new, row, rounds(ticks, 0.2, 0.4, 0.6, 0.8)), at_s=None)
+
+
+def busy(count: int, share: float, row: Row = CHAT, waiting: float = 0.0, at_s: float = START_S) -> Fleet:
+    """So many replicas at a share of what each carries, with so many requests in each one's queue."""
+    minute = replace(row.minute(share, at_s), waiting=waiting)
+    return fleet(*(ready(f"r{index}", at_s=at_s, load=minute) for index in range(count)))
+
+
+def work_seen(
+    observation: Observation,
+    *capacities: CapacityMemory,
+    asked: Policy | None = None,
+    courses: Sequence[Course] = (),
+) -> WorkSeen:
+    asked = asked or policy()
+    load_times = {target.key: LOAD_TIME for target in asked.targets()}
+    memory = Memory(at_s=START_S - TICK_S, courses=tuple(courses), capacities=capacities)
+    return work_of(asked, observation, memory, capacities, load_times, START_S)
+
+
+def need(
+    observation: Observation, *capacities: CapacityMemory, asked: Policy | None = None, name: str = "v1"
+) -> Ruling:
+    told = work_seen(observation, *capacities, asked=asked).needs[key(name)]
+    assert isinstance(told, Ruling)
+    return told
+
+
+# --- Where nothing was learned -----------------------------------------------------------------------------------
+
+
+def test_where_engines_count_no_tokens_a_safe_number_of_requests_has_to_do() -> None:
+    told = need(seen(fleet(*serving(2, running=60.0))), capacity())
+
+    assert told.after == 5
+    assert told.because == "120 running and 0 waiting requests at 24 to a replica"
+
+
+def test_until_it_is_learned_what_one_carries_a_queue_needs_twice_the_ready_at_most() -> None:
+    told = need(seen(busy(4, 0.5, waiting=1000.0)))
+
+    assert told.after == 8
+    assert told.because.endswith(", but at most 8 until it is learned what one carries")
+
+
+def test_until_it_is_learned_the_ready_are_enough_while_no_queue_forms() -> None:
+    """236 running are ten replicas' worth by the safe guess, and nobody waits for the four that have them."""
+    assert need(seen(busy(4, 0.7, waiting=1.0))).after == 4
+
+
+def test_until_it_is_learned_a_need_below_that_stays_as_it_is() -> None:
+    told = need(seen(busy(4, 0.3)))
+
+    assert told.after == 3
+    assert "learned" not in told.because
+
+
+def test_the_bound_counts_the_ready_of_all_versions() -> None:
+    both = seen({"v1": busy(4, 0.5, waiting=1000.0), "v2": busy(1, 0.5, waiting=1000.0)})
+
+    assert need(both, asked=BOTH, name="v2").after == 10
+
+
+def test_those_that_start_do_not_raise_the_bound() -> None:
+    whole = busy(2, 0.5, waiting=1000.0)
+    more = fleet(*whole.replicas, *(starting(f"s{index}") for index in range(6)))
+
+    assert need(seen(more)).after == 4
+
+
+def test_demand_is_watched_before_anything_is_learned() -> None:
+    (course,) = work_seen(seen(busy(2, 0.5))).courses
+
+    assert len(course.moments) == 1
+
+
+def test_a_demand_that_cannot_be_told_is_missing_for_every_version_and_keeps_the_course() -> None:
+    known = Course(role=SERVE, coverage=0.7)
+    silent = ready("r0", load=Missing(why="connection refused"))
+    told = work_seen(seen({"v1": busy(1, 0.5), "v2": fleet(silent)}), capacity(), asked=BOTH, courses=[known])
+
+    assert all(isinstance(each, Missing) for each in told.needs.values())
+    assert set(told.needs) == {key("v1"), key("v2")}
+    assert told.courses == (known,)
+
+
+def test_the_policys_own_queries_come_before_what_was_learned() -> None:
+    told = need(replace(seen(busy(4, 0.9)), own_replicas=2.5), capacity())
+
+    assert told.after == 3
+
+
+# --- By what one carries -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("count", "share"), [(1, 0.3), (4, 0.5), (10, 0.8), (40, 0.25)])
+def test_the_work_is_told_in_replicas_that_are_full(count: int, share: float) -> None:
+    told = need(seen(busy(count, share)), capacity())
+
+    assert told.facts["work_replicas"] == pytest.approx(count * share, rel=0.02)
+    assert told.after >= count * share * told.facts["growth"]
+
+
+def test_without_traffic_one_replica_is_needed() -> None:
+    idle = replace(load(), work=work())
+
+    assert need(seen(fleet(*(ready(f"r{index}", load=idle) for index in range(3)))), capacity()).after == 1
+
+
+def test_a_version_twice_as_slow_needs_twice_as_many() -> None:
+    known = (capacity(CHAT, "v1"), capacity(SLOW, "v2"))
+    observation = seen({"v1": busy(20, 0.5), "v2": fleet()})
+
+    fast, slow = (need(observation, *known, asked=BOTH, name=name) for name in ("v1", "v2"))
+
+    assert fast.facts["work_replicas"] == pytest.approx(10.0, rel=0.02)
+    assert slow.facts["work_replicas"] == pytest.approx(20.0, rel=0.02)
+    assert slow.after == pytest.approx(2.0 * fast.after, abs=1.0)
+
+
+def test_what_one_carries_is_told_for_each_version() -> None:
+    told = work_seen(
+        seen({"v1": busy(20, 0.5), "v2": fleet()}), capacity(CHAT, "v1"), capacity(SLOW, "v2"), asked=BOTH
+    ).tokens_per_s
+
+    assert told[key("v1")] == pytest.approx(CHAT.most_per_s * (1155.0 + 211.0), rel=0.02)
+    assert told[key("v2")] == pytest.approx(told[key("v1")] / 2.0, rel=0.02)
+
+
+def test_a_version_without_lines_of_its_own_is_believed_to_be_as_another_of_its_role() -> None:
+    observation = seen({"v1": busy(20, 0.5), "v2": fleet()})
+
+    new, old = (need(observation, capacity(SLOW, "v1"), asked=BOTH, name=name) for name in ("v2", "v1"))
+
+    assert new.facts["work_replicas"] == old.facts["work_replicas"] == pytest.approx(20.0, rel=0.02)
+
+
+def test_its_own_lines_count_for_more_than_any_number_of_anothers() -> None:
+    known = (capacity(CHAT, "v1", ticks=100), capacity(SLOW, "v2", ticks=4))
+    slow, fast = believed(key("v2"), known), believed(key("v1"), known)
+
+    assert slow is not None
+    assert fast is not None
+    assert slow.replicas(CHAT.flow()) == pytest.approx(2.0 * fast.replicas(CHAT.flow()), rel=0.05)
+
+
+def test_nobodys_lines_are_no_belief() -> None:
+    assert believed(key(), [CapacityMemory(key=key(), node_class=None)]) is None
+
+
+# --- Queues and objectives ---------------------------------------------------------------------------------------
+
+
+def test_a_queue_is_worked_off_within_half_a_load_time_after_the_replicas_for_it_are_there() -> None:
+    """4000 requests that wait are 4000 / 21 replica-seconds, which 150 s take, and what is ready is just enough."""
+    full = need(seen(busy(4, 0.99)), capacity())
+    queue = need(seen(busy(4, 0.99, waiting=1000.0)), capacity())
+    queued_s = 4000.0 / CHAT.most_per_s
+    behind_s = (queue.facts["work_replicas"] - 4.0) * LOAD_TIME.p50_s
+
+    assert full.facts["drain_replicas"] == 0.0
+    assert queue.facts["drain_replicas"] == pytest.approx((queued_s + behind_s) / 150.0, rel=0.05)
+    assert queue.after > full.after
+    assert queue.because.endswith("to work off 4000 that wait")
+
+
+def test_a_queue_that_is_gone_within_the_objective_needs_no_more() -> None:
+    """What is ready is a little too few, and 40 requests are two seconds' work of one of the four."""
+    told = need(seen(busy(4, 1.02, waiting=10.0)), capacity())
+
+    assert told.facts["work_replicas"] > 4.0
+    assert told.facts["drain_replicas"] == 0.0
+
+
+def test_a_queue_that_the_ready_work_off_by_themselves_needs_no_more() -> None:
+    """At a tenth of what 20 replicas carry, 18 of them work it off while others would load."""
+    told = need(seen(busy(20, 0.1, waiting=1000.0)), capacity())
+
+    assert told.facts["drain_replicas"] == 0.0
+
+
+def test_an_objective_between_tokens_lowers_the_batch_and_raises_the_need() -> None:
+    observation = seen(busy(20, 0.5))
+    strict = policy(inter_token_latency=Objective(percentile=95.0, limit_s=0.010))
+    lax = policy(inter_token_latency=Objective(percentile=95.0, limit_s=10.0))
+
+    told = need(observation, capacity(), asked=strict)
+
+    # A step of 10 ms has 6.373 of overhead: 3.6 ms of work in each, where 256 sequences have it nearly full.
+    assert told.facts["work_replicas"] > 1.5 * need(observation, capacity()).facts["work_replicas"]
+    assert need(observation, capacity(), asked=lax) == need(observation, capacity())
+
+
+def test_a_tighter_objective_for_the_first_token_leaves_more_idle() -> None:
+    observation = seen(busy(20, 0.5))
+    tight = policy(time_to_first_token=Objective(percentile=95.0, limit_s=0.2))
+
+    assert need(observation, capacity(), asked=tight).facts["idle_replicas"] > (
+        5.0 * need(observation, capacity()).facts["idle_replicas"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("ttft_s", "limit_s", "is_late"),
+    [(1.9, None, False), (2.1, None, True), (2.1, 5.0, False), (5.1, 5.0, True)],
+    ids=["in time", "late", "in time by its own objective", "late by its own objective"],
+)
+def test_coverage_rises_when_first_tokens_are_late(ttft_s: float, limit_s: float | None, is_late: bool) -> None:  # noqa: FBT001
+    objective = None if limit_s is None else Objective(percentile=95.0, limit_s=limit_s)
+    known = Course(role=SERVE, coverage=0.5)
+    observation = replace(seen(busy(4, 0.5)), ttft_s=ttft_s)
+
+    told = work_seen(observation, capacity(), asked=policy(time_to_first_token=objective), courses=[known])
+
+    (course,) = told.courses
+    assert course.coverage is not None
+    assert (course.coverage > 0.5) is is_late
+
+
+def test_work_that_queues_is_counted_for_the_advice() -> None:
+    before = work_seen(seen(busy(4, 0.9, at_s=START_S - 15.0)), capacity()).courses
+
+    queued = work_seen(seen(busy(4, 0.99, waiting=1000.0)), capacity(), courses=before).courses[0]
+    well = work_seen(seen(busy(4, 0.9)), capacity(), courses=before).courses[0]
+
+    assert well.missed_s == ()
+    assert well.came_s == pytest.approx(3.6 * 15.0, rel=0.02)
+    ((level, late_s),) = queued.missed_s
+    assert level > 4
+    assert late_s == queued.came_s
+
+
+# --- Who is learned from -----------------------------------------------------------------------------------------
+
+
+def steady() -> Memory:
+    """A memory in which the last minutes were alike."""
+    course = Course(role=SERVE)
+    for tick in range(6):
+        at_s = START_S + (tick - 6) * TICK_S
+        (course,) = work_seen(seen(busy(4, 0.5, at_s=at_s)), courses=[course]).courses
+    return Memory(at_s=START_S - TICK_S, courses=(course,))
+
+
+def learned_from(*replicas: Replica, memory: Memory | None = None) -> tuple[CapacityMemory, ...]:
+    return learned_of(memory or steady(), {key(): fleet(*replicas)}, START_S)
+
+
+def test_a_steady_minute_is_learned_from() -> None:
+    (known,) = learned_from(*busy(4, 0.5).replicas)
+
+    assert (known.key, known.node_class, known.lines) == (key(), "H100", 4.0)
+
+
+def test_a_minute_that_was_not_steady_teaches_nothing() -> None:
+    assert learned_from(*busy(4, 0.5).replicas, memory=Memory(at_s=START_S - TICK_S)) == ()
+
+
+def test_a_replica_is_learned_from_when_a_whole_minute_of_it_was_scraped() -> None:
+    young = ready("young", age_s=90.0, load=CHAT.minute(0.5))
+    old = ready("old", age_s=91.0, load=CHAT.minute(0.5))
+
+    assert [known.lines for known in learned_from(young, old)] == [1.0]
+
+
+def test_each_kind_of_node_is_learned_by_itself() -> None:
+    there = replace(ready("l", load=SLOW.minute(0.5)), node_class="L40S")
+    nowhere = replace(ready("n", load=SLOW.minute(0.5)), node_class=None)
+
+    known = learned_from(*busy(4, 0.5).replicas, there, nowhere)
+
+    assert {each.node_class: each.lines for each in known} == {"H100": 4.0, "L40S": 1.0, None: 1.0}
+
+
+def test_what_was_known_of_a_version_that_is_gone_stays() -> None:
+    gone = capacity(SLOW, "v0")
+    memory = replace(steady(), capacities=(gone,))
+
+    assert gone in learned_from(*busy(4, 0.5).replicas, memory=memory)
+
+
+def test_slow_replicas_are_named_among_their_like() -> None:
+    ill = replace(ready("ill", load=replace(CHAT, slow=3.0).minute(0.5)), name="ill")
+    other = replace(ready("other", load=SLOW.minute(0.5)), node_class="L40S")
+    fleets = {key(): fleet(*busy(4, 0.5).replicas, ill, other)}
+
+    told = slow_of([capacity()], fleets, START_S)
+
+    assert [(replica.name, round(share, 1)) for replica, share in told] == [("ill", 0.3)]
