@@ -123,8 +123,8 @@ def _role(role: str, asked: _Asked) -> WorkSeen:
         return _alike(keys, demand, course)
     beliefs = {key: belief for key in keys if (belief := believed(key, asked.capacities)) is not None}
     if isinstance(demand.tokens, Missing):
-        # Requests in flight are another measure, by which the same work may need fewer. Engines that have counted tokens
-        # and do not any more are broken, and nothing shrinks for that.
+        # Requests in flight are another measure, by which the same work may need fewer. Engines that have counted
+        # tokens and do not any more are broken, and nothing shrinks for that.
         return _alike(keys, demand.tokens if course.moments else replicas_needed(demand), course)
     if not beliefs:
         watching = watched(course, demand, _ahead_s(keys, asked), 0.0)
