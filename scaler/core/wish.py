@@ -133,7 +133,7 @@ class Outlook:
     def instant(self) -> int:
         """The replicas that would have what arrives now in time, with no word on what comes next."""
         needed = self.work_now + self.idle
-        if self.queued_s > 0.0:
+        if self.queued_s > 0.0 and self.ahead.queueing_per_s > 0.0:
             # All that are ready were busy since the last scrape, and the queue grew by what they could not take.
             needed = max(needed, self.ready + self.ahead.queueing_per_s * self.request_s)
         return min(max(1, _whole(needed)), self.policy.max_replicas)

@@ -259,6 +259,24 @@ def test_work_that_queues_is_counted_for_the_advice() -> None:
 # --- Who is learned from -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("queued_before", "is_growing"), [(1900.0, True), (2060.0, False)])
+def test_a_queue_that_is_worked_off_says_nothing_of_the_floor_that_arrivals_need(
+    queued_before: float,
+    is_growing: bool,  # noqa: FBT001
+) -> None:
+    """Ten replicas work off what one could not take: a floor of ten would be for the queue, not for what comes."""
+    course = Course(role=SERVE)
+    for at_s, waiting in ((START_S - TICK_S, queued_before), (START_S, 2000.0)):
+        observed = seen(busy(10, 0.5, waiting=waiting / 10.0, at_s=at_s))
+        memory = Memory(at_s=at_s, courses=(course,), capacities=(capacity(),))
+        load_times = {key(): LOAD_TIME}
+        (course,) = work_of(policy(), observed, memory, (capacity(),), load_times, at_s).courses
+
+    highest = max(level for level, late_s in course.missed_s if late_s > 0.0)
+
+    assert (highest >= 10) == is_growing
+
+
 def steady() -> Memory:
     """A memory in which the last minutes were alike."""
     course = Course(role=SERVE)
