@@ -77,5 +77,6 @@ def test_growth_stops_at_a_quota_and_goes_on_when_there_is_more(
     assert len(tenant.pods()) == 2
     assert (world.requested(), controller.writes_of_scale()) == (asked, writes)
     world.limit_gpus(16)
-    world.wait_for_condition("CapacityAvailable", "True")
+    # The ReplicaSet controller tries again after twice as long each time, so after as long as it was refused.
+    world.wait_for_condition("CapacityAvailable", "True", within_s=200.0)
     wait_for("growth again", world.requested, lambda count: count > asked)
