@@ -139,14 +139,17 @@ def belief_of(memory: CapacityMemory) -> Belief | None:
     )
 
 
-def learned(memory: CapacityMemory, fleet: Fleet) -> CapacityMemory:
-    """``memory`` with the lines of the ready replicas that have a sample newer than it."""
+def learned(memory: CapacityMemory, fleet: Fleet, *, queue_stood: bool = True) -> CapacityMemory:
+    """``memory`` with the lines of the ready replicas that have a sample newer than it.
+
+    ``queue_stood`` says whether requests waited throughout the minute: only then is what runs all that can.
+    """
     seen = [one for replica in fleet.ready() if (one := _seen(replica, memory.at_s)) is not None]
     if not seen:
         return memory
     speeds = speeds_of(memory, seen)
     alike = [one for one, speed in zip(seen, speeds, strict=True) if speed is None or speed >= SICK_BELOW]
-    return _with(memory, alike or seen)
+    return _with(memory, alike or seen, queue_stood=queue_stood)
 
 
 def sick(memory: CapacityMemory, fleet: Fleet) -> tuple[tuple[Replica, float], ...]:
@@ -195,7 +198,7 @@ def line_of(load: Load, work: Work) -> Line | None:
     return (steps_per_s, work.decode_tokens_per_s * met, cache, work.prefill_tokens_per_s)
 
 
-def _with(memory: CapacityMemory, seen: Sequence[_Seen]) -> CapacityMemory:
+def _with(memory: CapacityMemory, seen: Sequence[_Seen], *, queue_stood: bool) -> CapacityMemory:
     """``memory`` with these lines, each of them as it would be at scale 1.
 
     Lines that do not fit move the scale alone: two speeds at two levels of load, read as one, make an impossible shape.
@@ -212,7 +215,7 @@ def _with(memory: CapacityMemory, seen: Sequence[_Seen]) -> CapacityMemory:
         moments=moments,
         lines=memory.lines * kept + fsum(weight for _, weight in lines),
         scale=scale,
-        sequences_most=_sequences_most(memory, seen),
+        sequences_most=_sequences_most(memory, seen, queue_stood=queue_stood),
     )
 
 
@@ -291,11 +294,11 @@ def solved(matrix: list[list[float]], right: list[float]) -> list[float]:
     return answer
 
 
-def _sequences_most(memory: CapacityMemory, seen: Sequence[_Seen]) -> float:
+def _sequences_most(memory: CapacityMemory, seen: Sequence[_Seen], *, queue_stood: bool) -> float:
     """The engine's own limit: more were seen to run, or some waited although neither time nor cache was short."""
     most = max(memory.sequences_most, *(one.load.running for one in seen))
     belief = belief_of(memory)
-    if belief is None:
+    if belief is None or not queue_stood:
         return most
     limited = [one.load.running for one in seen if _is_limited(one, belief)]
     return min(limited) if len(limited) * 2 > len(seen) else most

@@ -28,6 +28,9 @@ from scaler.core.model import (
 SETTLING_S: Final = 60.0
 """A replica that became ready within this time may not have been scraped: four scrapes of 15 s."""
 
+WINDOW_S: Final = 60.0
+"""Rates are of a minute."""
+
 TOKENS_MOST: Final = 1e9
 """More tokens a second on one replica than this is a broken counter: the fastest engines prefill some 100,000."""
 
@@ -117,10 +120,10 @@ def _summed(told: Sequence[_Told], gateway_waiting: float, at_s: float) -> Deman
 
 def _tokens(told: Sequence[_Told], at_s: float) -> Tokens | Missing:
     """What all of them served, Missing where one that has had the time to be read twice counts no tokens."""
-    works: list[Work] = []
+    works: list[tuple[Work, float]] = []
     for replica, load in told:
         if isinstance(load.work, Work):
-            works.append(load.work)
+            works.append((load.work, _share_of_minute(replica, load)))
         elif not _is_settling(replica, at_s):
             return Missing(why=f"{replica.name}: {load.work.why}")
     if not works:
@@ -128,11 +131,22 @@ def _tokens(told: Sequence[_Told], at_s: float) -> Tokens | Missing:
     running = fsum(load.running for _, load in told)
     cache = fsum(min(load.kv_usage, 1.0) for _, load in told)
     return Tokens(
-        prefill_per_s=fsum(work.prefill_tokens_per_s for work in works),
-        decode_per_s=fsum(work.decode_tokens_per_s for work in works),
-        requests_per_s=fsum(work.finished_per_s for work in works),
+        prefill_per_s=fsum(work.prefill_tokens_per_s * share for work, share in works),
+        decode_per_s=fsum(work.decode_tokens_per_s * share for work, share in works),
+        requests_per_s=fsum(work.finished_per_s * share for work, share in works),
         cache_share=min(1.0, cache / running) if running >= 1.0 else 0.0,
     )
+
+
+def _share_of_minute(replica: Replica, load: Load) -> float:
+    """The part of the last minute that a replica was ready in: its rates are of that part, the others' of all of it.
+
+    Counted whole, one that takes over a third of the traffic after ten seconds adds that third to a minute in which the
+    others served it.
+    """
+    if replica.ready_at_s is None:
+        return 1.0
+    return min(1.0, max(0.0, load.at_s - replica.ready_at_s) / WINDOW_S)
 
 
 def _loads(seen: FleetSeen, policy: Policy, at_s: float) -> list[_Told] | Missing:

@@ -159,6 +159,15 @@ def is_steady(course: Course) -> bool:
     return now.served_per_s <= ALIKE_MOST * earlier.served_per_s <= ALIKE_MOST * ALIKE_MOST * now.served_per_s
 
 
+def queue_stood(course: Course) -> bool:
+    """Whether requests waited at every scrape of the last minute: the first seconds of a burst show no limit."""
+    if not course.moments:
+        return False
+    now_s = course.moments[-1].at_s
+    recent = [moment.waiting for moment in course.moments if moment.at_s >= now_s - WINDOW_S]
+    return len(recent) > 1 and min(recent) >= 1.0
+
+
 def request_of(moments: Sequence[Moment], cache_share: float) -> Tokens:
     """One request, as they were on average over the last minutes; zeros where none has come.
 

@@ -11,7 +11,7 @@ from typing import Final
 from scaler.core.advice import advised, reckoned
 from scaler.core.capacity import QUEUE_LEAST, QUEUE_SHARE, Belief, belief_of, learned, sick
 from scaler.core.demand import demand_of
-from scaler.core.forecast import SIGNALS_AGE_S, adapted, forecast, is_steady, tokens_of, watched
+from scaler.core.forecast import SIGNALS_AGE_S, adapted, forecast, is_steady, queue_stood, tokens_of, watched
 from scaler.core.memory import CapacityMemory, Course, Memory
 from scaler.core.model import Demand, Fleet, Missing, Observation, Policy, Replica, Role, TargetKey
 from scaler.core.plan import FloorAdvice, LoadTime, Ruling
@@ -58,7 +58,8 @@ def learned_of(memory: Memory, fleets: Mapping[TargetKey, Fleet], at_s: float) -
         for node_class in sorted({replica.node_class or "" for replica in fleet.ready()}):
             place = (key, node_class or None)
             capacity = known.get(place, CapacityMemory(key=key, node_class=node_class or None))
-            known[place] = learned(capacity, _of_class(fleet, node_class, at_s))
+            own = _of_class(fleet, node_class, at_s)
+            known[place] = learned(capacity, own, queue_stood=queue_stood(memory.course(key.role)))
     return tuple(known.values())
 
 
@@ -133,7 +134,7 @@ def _role(role: str, asked: _Asked) -> WorkSeen:
 
 
 def _alike(keys: Sequence[TargetKey], need: Ruling | Missing, course: Course) -> WorkSeen:
-    return WorkSeen(needs=dict.fromkeys(keys, need), courses=(course,), advice=(), tokens_per_s={})
+    return WorkSeen(needs=dict.fromkeys(keys, need), courses=(course,), advice=advised(course), tokens_per_s={})
 
 
 def _ahead_s(keys: Sequence[TargetKey], asked: _Asked) -> float:
@@ -190,6 +191,8 @@ def _outlook(
     if isinstance(fleet, Missing) or isinstance(demand.tokens, Missing) or key not in beliefs:
         return None
     load_time = asked.load_times[key]
+    seen = [asked.observation.fleet(target.key) for target in asked.policy.targets() if target.key.role == key.role]
+    fleets = [each for each in seen if isinstance(each, Fleet)]
     ahead = forecast(course, demand, load_time.p90_s + SIGNALS_AGE_S, _unit_per_s(demand, beliefs[key]))
     if isinstance(ahead, Missing):
         return None
@@ -200,8 +203,9 @@ def _outlook(
         belief=beliefs[key],
         load_time=load_time,
         policy=asked.policy,
-        ready=len(fleet.ready()),
-        starting=len(fleet.starting()),
+        # The demand and its queue are of all versions together, so those who meet it are, too.
+        ready=len([replica for each in fleets for replica in each.ready()]),
+        starting=len([replica for each in fleets for replica in each.starting()]),
     )
 
 
