@@ -164,11 +164,18 @@ def test_of_two_replicas_none_is_called_sick() -> None:
 # --- The limit of sequences --------------------------------------------------------------------------------------
 
 
-def queueing(running: float, waiting: float, kv_usage: float = 0.1, share: float = 0.3) -> CapacityMemory:
+def queueing(
+    running: float, waiting: float, kv_usage: float = 0.1, share: float = 0.3, *, stood: bool = True
+) -> CapacityMemory:
     """What is known after four replicas of a known kind had this many running and waiting."""
     before = after(NOTHING, CHAT, rounds(20, 0.2, 0.5, 0.8))
     minute = replace(CHAT.minute(share, START_S + 1000.0), running=running, waiting=waiting, kv_usage=kv_usage)
-    return learned(before, fleet(*(ready(f"r{index}", load=minute) for index in range(4))))
+    return learned(before, fleet(*(ready(f"r{index}", load=minute) for index in range(4))), queue_stood=stood)
+
+
+def test_a_queue_that_has_only_just_formed_tells_no_limit() -> None:
+    """In the first seconds of a burst the mean of what ran in the minute is of the calm before it."""
+    assert queueing(running=32.0, waiting=10.0, stood=False).sequences_most == 256.0
 
 
 def test_a_queue_although_neither_time_nor_cache_is_short_tells_the_limit_of_sequences() -> None:

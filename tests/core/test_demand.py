@@ -270,3 +270,12 @@ def test_lost_and_unread_replicas_are_unheard(replica: Replica, *, is_unheard: b
     observation = seen({"v1": fleet(*serving(2)), "v2": fleet(replica)})
 
     assert unheard(Role.SERVE, observation, policy(), START_S) == ((replica,) if is_unheard else ())
+
+
+def test_a_replica_counts_for_the_part_of_the_minute_that_it_was_ready_in() -> None:
+    """One that has served for 15 s at the rate of the other adds a quarter of it to the minute."""
+    each = replace(load(running=8.0), work=work(prefill=400.0, decode=80.0, finished=2.0))
+    told = demand(seen(fleet(ready("old", load=each), ready("new", age_s=15.0, load=each))))
+
+    assert isinstance(told, Demand)
+    assert told.tokens == Tokens(prefill_per_s=500.0, decode_per_s=100.0, requests_per_s=2.5, cache_share=0.0)

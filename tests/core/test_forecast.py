@@ -21,6 +21,7 @@ from scaler.core.forecast import (
     forecast,
     growth_covered,
     is_steady,
+    queue_stood,
     request_of,
     tokens_of,
     watched,
@@ -357,3 +358,14 @@ def test_a_forecast_is_finite_and_no_growth_is_below_one(ticks: list[tuple[float
     assert 1.0 <= told.growth <= told.steady <= GROWTHS[-1]
     assert 0.0 <= told.now_per_s <= told.from_per_s * told.growth < inf
     assert 0.0 <= told.arriving < inf
+
+
+@pytest.mark.parametrize(
+    ("waiting", "stood"),
+    [((0.0, 0.0, 0.0, 0.0, 30.0), False), ((9.0, 20.0, 0.0, 20.0, 30.0), False), ((9.0, 2.0, 1.0, 20.0, 30.0), True)],
+)
+def test_a_queue_stood_when_every_scrape_of_the_last_minute_found_one(
+    waiting: tuple[float, ...], *, stood: bool
+) -> None:
+    assert queue_stood(queued(*((10.0, each) for each in waiting))) == stood
+    assert not queue_stood(NEW)

@@ -205,6 +205,16 @@ def test_a_queue_that_the_ready_work_off_by_themselves_needs_no_more() -> None:
     assert told.facts["drain_replicas"] == 0.0
 
 
+def test_the_queue_of_a_role_is_met_by_the_ready_of_all_its_versions() -> None:
+    """Four requests wait at four replicas: gone at once, and no backlog for the version that has nobody ready yet."""
+    observed = seen({"v1": busy(4, 0.6, waiting=1.0), "v2": fleet(starting())}, {"v1": 100, "v2": 0})
+
+    told = work_seen(observed, capacity(), asked=BOTH).needs[key("v2")]
+
+    assert isinstance(told, Ruling)
+    assert told.facts["drain_replicas"] == 0.0
+
+
 def test_an_objective_between_tokens_lowers_the_batch_and_raises_the_need() -> None:
     observation = seen(busy(20, 0.5))
     strict = policy(inter_token_latency=Objective(percentile=95.0, limit_s=0.010))
