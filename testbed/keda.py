@@ -38,7 +38,8 @@ def keda_kinds(plane: ControlPlane, kinds: Path) -> Iterator[None]:
     finally:
         for path in paths:
             plane.rest.delete(path)
-        wait_for("the end of KEDA's kinds", lambda: not any(plane.rest.exists(path) for path in paths))
+        # The API server lets go of a kind when its last object is gone, which takes long beside other work.
+        wait_for("the end of KEDA's kinds", lambda: not any(plane.rest.exists(path) for path in paths), within_s=120.0)
 
 
 def group_and_plural(file: Path) -> str:
