@@ -173,7 +173,7 @@ def test_all_of_it_starts_with_one_command_and_leaves_nothing(tmp_path: Path, nu
     environment = {"TMPDIR": str(tmp_path)}
     child = Child([sys.executable, "-m", "testbed.emulator"], tmp_path / "log", cwd=ROOT, environment=environment)
     try:
-        wait_for("directions", lambda: "Ctrl-C ends" in child.tail() or child.exit_code is not None, within_s=180)
+        wait_for("directions", lambda: "Ctrl-C ends" in child.tail() or child.exit_code is not None, within_s=100)
         (folder,) = tmp_path.glob("forebay-dev-*")
         parts = started_from(folder)
 
