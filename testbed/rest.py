@@ -1,4 +1,6 @@
-"""A small client for the Kubernetes API, for tests: plain JSON in and out, nothing cached, nothing retried.
+"""A small client for the Kubernetes API, for tests: plain JSON in and out, nothing cached.
+
+Nothing is retried but what the API server asks to be: it answers 429 while the storage of a new kind is set up.
 
 It is not the product's client on purpose: a test that looks through the code under test sees what that code sees.
 """
@@ -10,6 +12,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
+
+from testbed.waiting import wait_for
 
 
 class Patch(Enum):
@@ -78,16 +82,24 @@ class Rest:
 
     def call(self, method: str, path: str, body: object = None, content_type: str = "application/json") -> Any:
         """The decoded answer to one request; `RefusedError` where it is a no."""
+        status, text = wait_for(
+            f"{method} {path} to be taken",
+            lambda: self._sent(method, path, body, content_type),
+            lambda sent: sent[0] != http.client.TOO_MANY_REQUESTS,
+            every_s=0.2,
+        )
+        return decoded(status, text)
+
+    def _sent(self, method: str, path: str, body: object, content_type: str) -> tuple[int, bytes]:
         content = None if body is None else json.dumps(body)
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": content_type}
         connection = http.client.HTTPSConnection(self.host, self.port, timeout=30, context=self._trust)
         try:
             connection.request(method, path, content, headers)
             response = connection.getresponse()
-            text = response.read()
+            return response.status, response.read()
         finally:
             connection.close()
-        return decoded(response.status, text)
 
 
 def decoded(status: int, text: bytes) -> Any:

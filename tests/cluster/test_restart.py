@@ -31,6 +31,7 @@ LEASE_S: Final = 6.0
 RETRY_S: Final = LEASE_S * 2.0 / 15.0 * 2.2
 """A candidate tries at most so long after its last attempt: two fifteenths of the lease, and up to 1.2 times that."""
 
+SETTLED_S: Final = 4.0
 STOPPED_S: Final = 60.0
 
 ANSWERS_S: Final = 3.0
@@ -284,7 +285,20 @@ def settled(tenant: Tenant, *, ready: int) -> dict[str, str]:
         return bool(is_seen and told["status"].get("readyReplicas") == told["status"].get("replicas") == ready)
 
     wait_for("the Deployment's status", is_told)
-    return written_versions(tenant)
+    return unchanged(tenant)
+
+
+def unchanged(tenant: Tenant) -> dict[str, str]:
+    """The versions once nobody has changed any for a while: the Deployment's own controller writes in several steps."""
+    seen: list[tuple[float, dict[str, str]]] = []
+
+    def look() -> dict[str, str]:
+        versions = written_versions(tenant)
+        if not seen or seen[-1][1] != versions:
+            seen.append((now_s(), versions))
+        return versions
+
+    return wait_for("nobody to write", look, lambda _: now_s() - seen[-1][0] >= SETTLED_S)
 
 
 def written_versions(tenant: Tenant) -> dict[str, str]:
