@@ -33,6 +33,10 @@ def keda_kinds(plane: ControlPlane, kinds: Path) -> Iterator[None]:
     plane.kubectl("apply", "--server-side", *(f"--filename={file}" for file in files))
     paths = [f"{CRDS}/{group_and_plural(file)}" for file in files]
     wait_for("KEDA's kinds", lambda: all(is_true(plane.rest.get(path), "Established") for path in paths))
+    # A kind that nobody has listed has no storage yet, and is not let go of while that is set up.
+    names = [group_and_plural(file).partition(".") for file in files]
+    lists = [f"/apis/{group}/v1alpha1/{plural}" for plural, _, group in names]
+    wait_for("the storage of KEDA's kinds", lambda: all(plane.rest.exists(path) for path in lists))
     try:
         yield
     finally:
