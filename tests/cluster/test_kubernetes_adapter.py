@@ -242,7 +242,7 @@ async def test_the_status_is_accepted_and_read_back(tenant: Tenant, controller: 
     stored = tenant.api.get(tenant.path(POLICIES, "scalingpolicies", "llama"))
     assert stored["status"]["desired"] == 1
     assert {each["type"] for each in stored["status"]["conditions"]} == {
-        "Ready", "SignalsHealthy", "CapacityAvailable", "OwnershipClear", "Releasing",
+        "Ready", "SignalsHealthy", "CapacityAvailable", "OwnershipClear", "Releasing", "Forecastable", "ReplicasAlike",
     }  # fmt: skip
     seen = await eventually(controller.model, lambda model: model.object.status is not None)
     assert seen.object.status == controller.cluster.reporter.current(seen.object)
