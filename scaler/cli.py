@@ -82,7 +82,7 @@ def run(context: typer.Context) -> None:
 
 
 @app.command()
-def simulate(
+def simulate(  # noqa: PLR0913 - each is an option of the command
     trace: Annotated[str, typer.Option(help="A public trace by name, such as azure2024-conv, or a file of that form.")],
     policy: Annotated[Path, typer.Option(help="A YAML file of one ScalingPolicy.")],
     fleet: Annotated[Path, typer.Option(help="A YAML file: engine, loadSeconds, warmReplicas, pool.")],
@@ -91,17 +91,21 @@ def simulate(
         int, typer.Option(min=0, max=2**31, help="Of arrivals and load times; the same, the same run.")
     ] = 1,
     window: Annotated[str, typer.Option(help="Of a series: rise (six hours), whole, or a day such as day-3.")] = "rise",
+    *,
+    bound: Annotated[
+        bool, typer.Option(help="Also find what perfect foresight needs; it takes some dozen runs.")
+    ] = True,
 ) -> None:
     """Replay a trace against a policy and a fleet model, without waiting, and score it."""
     # The fleet model takes two seconds to import, which the other commands need not wait for.
     from scaler.wiring.simulation import Asked, simulated  # noqa: PLC0415
 
-    asked = Asked(trace=trace, policy=policy, fleet=fleet, window=window, seed=seed, folder=out)
+    asked = Asked(trace=trace, policy=policy, fleet=fleet, window=window, seed=seed, folder=out, is_bounded=bound)
+    console = Console()
     try:
-        told = simulated(asked)
+        told = simulated(asked, console)
     except UserError as error:
         raise Mistake(str(error)) from error
-    console = Console()
     _print_rows(console, told.rows)
     console.print(f"result  {told.result}", highlight=False, soft_wrap=True)
 

@@ -1,8 +1,8 @@
 """`forebay simulate`: a trace, a policy and a fleet from files, one run, and what it came to."""
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -10,18 +10,32 @@ from typing import Any, Final, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
+from rich.console import Console
+from rich.status import Status
 
 from scaler.api.documents import check_files
 from scaler.api.policy import policy_of
 from scaler.api.v1alpha1 import ScalingPolicy
 from scaler.core.model import Objective, Policy
+from scaler.sim.compare.cells import DRAIN_S
 from scaler.sim.loadtime import LoadTimes
+from scaler.sim.oracle import Bound, Case, bound
 from scaler.sim.ours import Ours, only_target
 from scaler.sim.rates import WINDOW_S, Window, day, steepest
 from scaler.sim.replay import FleetSpec, Run, replayed
-from scaler.sim.score import Score, scored
-from scaler.sim.trace import TraceError
-from scaler.sim.workload import SUSTAINED_RPS, Rated, Recorded, engine_named, filling, opened, sustained_rps
+from scaler.sim.score import DIGITS, Score, scored
+from scaler.sim.trace import Trace, TraceError
+from scaler.sim.workload import (
+    PIECE_S,
+    SUSTAINED_RPS,
+    Rated,
+    Recorded,
+    Workload,
+    engine_named,
+    filling,
+    opened,
+    sustained_rps,
+)
 from scaler.wiring.errors import UserError
 
 RESULT: Final = "result.json"
@@ -53,7 +67,7 @@ class FleetFile(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """The words of the command. ``window`` is rise, whole, or day-N."""
+    """The words of the command. ``window`` is rise, whole, or day-N; ``is_bounded`` asks for the bound as well."""
 
     trace: str
     policy: Path
@@ -61,6 +75,7 @@ class Asked:
     window: str
     seed: int
     folder: Path
+    is_bounded: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,10 +86,11 @@ class Told:
     result: Path
 
 
-def simulated(asked: Asked) -> Told:
-    """Run what was asked, and write it down. Raises UserError."""
+def simulated(asked: Asked, console: Console) -> Told:
+    """Run what was asked, and write it down; ``console`` hears how far the bound is. Raises UserError."""
     document, fleet = _document(asked.policy), _fleet(asked.fleet)
-    objective = policy_of(document, 0.0).time_to_first_token or OBJECTIVE
+    policy = policy_of(document, 0.0)
+    objective = policy.time_to_first_token or OBJECTIVE
     spec = _spec(asked.fleet, fleet, objective)
     try:
         traffic = _traffic(asked, fleet)
@@ -82,8 +98,22 @@ def simulated(asked: Asked) -> Told:
         raise UserError(f"--trace {error}") from error
     run = replayed(traffic, spec, Ours(policies_of(document)), asked.seed)
     score = scored(run, objective.limit_s)
-    path = _written(asked, _result(asked, fleet, traffic.name, run, objective, score))
-    return Told(rows=_rows(score, objective), result=path)
+    found: Bound | None = None
+    if asked.is_bounded:
+        case = Case(
+            workload=traffic,
+            engine=spec.engine,
+            load_s=fleet.load_seconds,
+            drain_s=DRAIN_S,
+            seed=asked.seed,
+            objective_s=objective.limit_s,
+            share=objective.percentile / 100.0,
+            least=policy.min_replicas,
+        )
+        found = _bounded(case, console)
+    result = _result(asked, fleet, traffic.name, run, objective)
+    path = _written(asked, result | {"score": score.facts(), "bound": _bound_facts(found)})
+    return Told(rows=_rows(score, found, objective), result=path)
 
 
 def policies_of(document: ScalingPolicy) -> Callable[[float], Policy]:
@@ -186,12 +216,45 @@ def _windowed(traffic: Recorded | Rated, window: str) -> Recorded | Rated:
     return traffic.within(whole if window == "whole" or is_short else steepest(traffic.rates))
 
 
+# --- The bound ---------------------------------------------------------------------------------------------------
+
+
+class _Followed:
+    """Traffic that says how much of it has been looked at, and for which time: the bound takes many looks."""
+
+    def __init__(self, workload: Workload, tell: Callable[[str], None]) -> None:
+        self.name, self.span_s = workload.name, workload.span_s
+        self._workload, self._tell, self._looks = workload, tell, 0
+
+    def pieces(self, seed: int) -> Iterator[Trace]:
+        """The requests in order."""
+        self._looks += 1
+        pieces = max(1.0, self.span_s / PIECE_S)
+        for number, piece in enumerate(self._workload.pieces(seed)):
+            self._tell(f"the bound: look {self._looks} at the traffic, {min(1.0, number / pieces):.0%} of it")
+            yield piece
+
+
+def _bounded(case: Case, console: Console) -> Bound:
+    """What perfect foresight needs for ``case``: some seconds, and some dozens of runs for ten million requests."""
+    console.print("The bound, with perfect foresight, is being found; --no-bound leaves it out.", highlight=False)
+    if not console.is_terminal:
+        return bound(case)
+    with console.status("the bound") as status:
+        return bound(replace(case, workload=_Followed(case.workload, _telling(status))))
+
+
+def _telling(status: Status) -> Callable[[str], None]:
+    def tell(text: str) -> None:
+        status.update(text)
+
+    return tell
+
+
 # --- What is told ------------------------------------------------------------------------------------------------
 
 
-def _result(
-    asked: Asked, fleet: FleetFile, traffic: str, run: Run, objective: Objective, score: Score
-) -> dict[str, Any]:
+def _result(asked: Asked, fleet: FleetFile, traffic: str, run: Run, objective: Objective) -> dict[str, Any]:
     return {
         "trace": traffic,
         "window": asked.window,
@@ -199,9 +262,14 @@ def _result(
         "fleet": fleet.model_dump(by_alias=True),
         "objective": {"ttft_s": objective.limit_s, "percentile": objective.percentile},
         "span_s": run.span_s,
-        "score": score.facts(),
         "changes": [[change.at_s, change.replicas] for change in run.changes],
     }
+
+
+def _bound_facts(found: Bound | None) -> dict[str, float] | None:
+    if found is None:
+        return None
+    return {"attained": round(found.attained, DIGITS), "replica_hours": round(found.replica_hours, DIGITS)}
 
 
 def _written(asked: Asked, result: dict[str, Any]) -> Path:
@@ -214,7 +282,8 @@ def _written(asked: Asked, result: dict[str, Any]) -> Path:
     return path
 
 
-def _rows(score: Score, objective: Objective) -> tuple[tuple[str, str], ...]:
+def _rows(score: Score, found: Bound | None, objective: Objective) -> tuple[tuple[str, str], ...]:
+    bounds = "not asked for" if found is None else f"{found.replica_hours:.2f}, with {found.attained:.2%} in time"
     quantiles = (score.ttft_p50_s, score.ttft_p95_s, score.ttft_p99_s)
     told = " / ".join("none" if value is None else f"{value:.2f} s" for value in quantiles)
     return (
@@ -223,5 +292,6 @@ def _rows(score: Score, objective: Objective) -> tuple[tuple[str, str], ...]:
         ("first token P50 / P95 / P99", told),
         ("failed / timed out", f"{score.failed:,} / {score.timed_out:,}"),
         ("replica-hours", f"{score.replica_hours:.2f}"),
+        ("the bound's replica-hours", bounds),
         ("scale events / direction flips", f"{score.scale_events} / {score.flips}"),
     )

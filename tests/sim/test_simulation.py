@@ -1,15 +1,17 @@
 """`forebay simulate`: files in, figures out; the same seed gives the same bytes, and a mistake one line."""
 
+import io
 import json
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from scaler.__main__ import main
 from scaler.sim.workload import opened
 from scaler.wiring.errors import UserError
-from scaler.wiring.simulation import Asked, _document, _windowed, policies_of, simulated
+from scaler.wiring.simulation import Asked, Told, _document, _windowed, policies_of, simulated
 
 EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
 FLEET = "engine: llama-3.1-8b/L40S\nloadSeconds: 60\nwarmReplicas: 2\npool: 1\n"
@@ -24,22 +26,35 @@ def asked(
     window: str = "rise",
     seed: int = 1,
     out: str = "out",
+    is_bounded: bool = False,
 ) -> Asked:
     (folder / "fleet.yaml").write_text(fleet, encoding="utf-8")
-    return Asked(trace=trace, policy=policy, fleet=folder / "fleet.yaml", window=window, seed=seed, folder=folder / out)
+    return Asked(
+        trace=trace,
+        policy=policy,
+        fleet=folder / "fleet.yaml",
+        window=window,
+        seed=seed,
+        folder=folder / out,
+        is_bounded=is_bounded,
+    )
+
+
+def simulate(words: Asked) -> Told:
+    return simulated(words, Console(quiet=True))
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(tmp_path: Path) -> None:
-    first = simulated(asked(tmp_path, out="a")).result.read_bytes()
-    again = simulated(asked(tmp_path, out="b")).result.read_bytes()
-    other = simulated(asked(tmp_path, out="c", seed=2)).result.read_bytes()
+    first = simulate(asked(tmp_path, out="a")).result.read_bytes()
+    again = simulate(asked(tmp_path, out="b")).result.read_bytes()
+    other = simulate(asked(tmp_path, out="c", seed=2)).result.read_bytes()
 
     assert first == again
     assert first != other
 
 
 def test_the_result_says_what_was_run_and_what_it_came_to(tmp_path: Path) -> None:
-    told = simulated(asked(tmp_path))
+    told = simulate(asked(tmp_path))
 
     result = json.loads(told.result.read_text())
     assert (result["trace"], result["seed"], result["fleet"]["pool"]) == ("azure2023-conv", 1, 1.0)
@@ -47,6 +62,25 @@ def test_the_result_says_what_was_run_and_what_it_came_to(tmp_path: Path) -> Non
     assert 0.9 < result["score"]["attained"] <= 1.0
     assert result["changes"][0] == [0.0, 2]
     assert dict(told.rows)["requests"] == f"{result['score']['requests']:,}"
+
+
+def test_the_bound_s_replica_hours_stand_beside_the_run_s_unless_they_are_left_out(tmp_path: Path) -> None:
+    with_it = simulate(asked(tmp_path, out="a", is_bounded=True))
+    without = simulate(asked(tmp_path, out="b"))
+
+    found = json.loads(with_it.result.read_text())
+    assert 0.0 < found["bound"]["replica_hours"] < found["score"]["replica_hours"]
+    assert found["bound"]["attained"] >= 0.95  # the percentile of the example's objective
+    assert dict(with_it.rows)["the bound's replica-hours"].startswith(f"{found['bound']['replica_hours']:.2f}, ")
+    assert json.loads(without.result.read_text()) == found | {"bound": None}
+    assert dict(without.rows)["the bound's replica-hours"] == "not asked for"
+
+
+def test_a_terminal_is_told_how_far_the_bound_is(tmp_path: Path) -> None:
+    console = Console(force_terminal=True, record=True, width=100, file=io.StringIO())
+    simulated(asked(tmp_path, fleet=FLEET.replace("pool: 1", "pool: 0.2"), is_bounded=True), console)
+
+    assert "--no-bound leaves it out" in console.export_text()
 
 
 def test_a_series_runs_on_the_six_hours_of_its_rise_or_on_a_day() -> None:
@@ -79,7 +113,7 @@ def test_a_recording_of_ones_own_is_sized_by_what_the_plant_sustains(tmp_path: P
     rows = "\n".join(f"2026-11-22 10:{at // 60:02}:{at % 60:02},1000,100" for at in range(600))
     (tmp_path / "own.csv").write_text(f"TIMESTAMP,ContextTokens,GeneratedTokens\n{rows}\n", encoding="utf-8")
 
-    told = simulated(asked(tmp_path, trace=str(tmp_path / "own.csv")))
+    told = simulate(asked(tmp_path, trace=str(tmp_path / "own.csv")))
 
     assert json.loads(told.result.read_text())["score"]["requests"] > 3 * 600
 
@@ -97,7 +131,7 @@ def test_a_recording_of_ones_own_is_sized_by_what_the_plant_sustains(tmp_path: P
 )
 def test_a_fault_of_the_fleet_is_one_line_with_its_place(tmp_path: Path, fleet: str, fault: str) -> None:
     with pytest.raises(UserError) as raised:
-        simulated(asked(tmp_path, fleet=fleet))
+        simulate(asked(tmp_path, fleet=fleet))
 
     assert fault in str(raised.value)
     assert str(raised.value).startswith(f"--fleet {tmp_path / 'fleet.yaml'}: ")
@@ -106,7 +140,7 @@ def test_a_fault_of_the_fleet_is_one_line_with_its_place(tmp_path: Path, fleet: 
 
 def test_every_fault_of_the_fleet_gets_its_line(tmp_path: Path) -> None:
     with pytest.raises(UserError) as raised:
-        simulated(asked(tmp_path, fleet="loadSeconds: 0\nwarmReplicas: -1\n"))
+        simulate(asked(tmp_path, fleet="loadSeconds: 0\nwarmReplicas: -1\n"))
 
     assert len(str(raised.value).splitlines()) == 3
 
@@ -125,7 +159,7 @@ def test_every_fault_of_the_fleet_gets_its_line(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_run_is_said_in_one_line(tmp_path: Path, difference: dict[str, str], fault: str) -> None:
     with pytest.raises(UserError) as raised:
-        simulated(asked(tmp_path, **difference))  # type: ignore[arg-type]  # the difference is named by the test
+        simulate(asked(tmp_path, **difference))  # type: ignore[arg-type]  # the difference is named by the test
 
     assert fault in str(raised.value)
     assert "\n" not in str(raised.value)
@@ -135,7 +169,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
     with pytest.raises(UserError, match=r"--out .*: cannot be written"):
-        simulated(asked(tmp_path, out="file", fleet=FLEET.replace("pool: 1", "pool: 0.01")))
+        simulate(asked(tmp_path, out="file", fleet=FLEET.replace("pool: 1", "pool: 0.01")))
 
 
 def test_schedules_follow_the_time_of_the_run() -> None:
