@@ -72,6 +72,9 @@ CACHE_SHORT: Final = 0.85
 OVERHEAD_LEAST: Final = 0.25
 """Below this share of overhead a step is full of work, and above that use of the cache requests wait for its blocks."""
 
+CLOCK_BACK_S: Final = 300.0
+"""Samples this much older than those learned from are of a clock that went back: a late scrape is not so late."""
+
 Line = tuple[float, float, float, float]
 
 
@@ -144,7 +147,8 @@ def learned(memory: CapacityMemory, fleet: Fleet, *, queue_stood: bool = True) -
 
     ``queue_stood`` says whether requests waited throughout the minute: only then is what runs all that can.
     """
-    seen = [one for replica in fleet.ready() if (one := _seen(replica, memory.at_s)) is not None]
+    told = [one for replica in fleet.ready() if (one := _seen(replica)) is not None]
+    seen = _newer(told, memory.at_s)
     if not seen:
         return memory
     speeds = speeds_of(memory, seen)
@@ -154,7 +158,7 @@ def learned(memory: CapacityMemory, fleet: Fleet, *, queue_stood: bool = True) -
 
 def sick(memory: CapacityMemory, fleet: Fleet) -> tuple[tuple[Replica, float], ...]:
     """The ready replicas that are slower than their like by more than noise, each with its share of their speed."""
-    seen = [one for replica in fleet.ready() if (one := _seen(replica, None)) is not None]
+    seen = [one for replica in fleet.ready() if (one := _seen(replica)) is not None]
     pairs = zip(seen, speeds_of(memory, seen), strict=True)
     return tuple((one.replica, speed) for one, speed in pairs if speed is not None and speed < SICK_BELOW)
 
@@ -175,12 +179,19 @@ def _told(line: Line, belief: Belief) -> float:
     return fsum(theta * value for theta, value in zip(thetas, line, strict=True))
 
 
-def _seen(replica: Replica, after_s: float | None) -> _Seen | None:
+def _seen(replica: Replica) -> _Seen | None:
     load = replica.load
-    if isinstance(load, Missing) or isinstance(load.work, Missing) or (after_s is not None and load.at_s <= after_s):
+    if isinstance(load, Missing) or isinstance(load.work, Missing):
         return None
     line = line_of(load, load.work)
     return None if line is None else _Seen(replica=replica, line=line, load=load)
+
+
+def _newer(seen: Sequence[_Seen], after_s: float | None) -> Sequence[_Seen]:
+    """Those that were not learned from yet; after a clock went back, all of them, or nobody would learn until then."""
+    if after_s is None or max((one.load.at_s for one in seen), default=after_s) < after_s - CLOCK_BACK_S:
+        return seen
+    return [one for one in seen if one.load.at_s > after_s]
 
 
 def line_of(load: Load, work: Work) -> Line | None:
@@ -259,7 +270,7 @@ def fitted(moments: Sequence[float], lines: float) -> tuple[float, ...]:
     top = fsum(ratio * value for ratio, value in zip(SHAPE, sums, strict=True))
     bottom = fsum(SHAPE[i] * SHAPE[j] * squares[i][j] for i in range(4) for j in range(4))
     prior = [ratio * top / bottom for ratio in SHAPE]
-    weight = 1.0 / (LINE_ERROR * LINE_ERROR * max(1.0, lines / 40.0))
+    weight = precision_of(lines)
     matrix = [[weight * squares[i][j] * prior[i] * prior[j] for j in range(4)] for i in range(4)]
     right = [weight * sums[i] * prior[i] for i in range(4)]
     for i, spread in enumerate(SHAPE_SPREAD):
@@ -267,6 +278,11 @@ def fitted(moments: Sequence[float], lines: float) -> tuple[float, ...]:
         right[i] += 1.0 / (spread * spread)
     shares = solved(matrix, right)
     return tuple(min(max(share, 0.2), 5.0) * value for share, value in zip(shares, prior, strict=True))
+
+
+def precision_of(lines: float) -> float:
+    """What one of so many lines weighs beside the prior: the common part of their errors leaves forty in all."""
+    return 1.0 / (LINE_ERROR * LINE_ERROR * max(1.0, lines / 40.0))
 
 
 def _square(moments: Sequence[float]) -> list[list[float]]:

@@ -101,6 +101,31 @@ def test_a_sample_counts_once() -> None:
     assert learned(once, same) == once
 
 
+def test_a_clock_that_went_back_does_not_end_the_learning() -> None:
+    before = after(NOTHING, CHAT, rounds(20, 0.3, 0.6))
+    again = fleet(*(CHAT.replica(f"r{index}", 0.5, START_S - 3600.0) for index in range(4)))
+
+    known = learned(before, again)
+
+    assert known.lines > before.lines
+    assert known.at_s == START_S - 3600.0
+
+
+def test_late_samples_are_of_no_clock_that_went_back() -> None:
+    before = after(NOTHING, CHAT, rounds(20, 0.3, 0.6))
+    late = fleet(*(CHAT.replica(f"r{index}", 0.5, START_S + TICK_S) for index in range(4)))
+
+    assert learned(before, late) == before
+
+
+def test_one_silent_replica_does_not_look_like_a_clock_that_went_back() -> None:
+    before = after(NOTHING, CHAT, rounds(40, 0.3, 0.6))
+    assert before.at_s is not None
+    mixed = fleet(CHAT.replica("r0", 0.5, before.at_s), CHAT.replica("late", 0.5, before.at_s - 500.0))
+
+    assert learned(before, mixed) == before
+
+
 def test_a_hundred_replicas_of_one_moment_count_as_four() -> None:
     assert after(NOTHING, CHAT, [0.5], count=100).lines == pytest.approx(4.0)
     assert after(NOTHING, CHAT, [0.5], count=3).lines == pytest.approx(3.0)
