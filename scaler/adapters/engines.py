@@ -28,6 +28,8 @@ class Signal(Enum):
     GENERATION_TOKENS = "tokens generated"
     ANSWER_TOKENS = "tokens of the answers that have ended"
     FINISHED = "requests that have ended, however they did (of a histogram, how often it was observed)"
+    PREFILL_TIME = "time that the prefill of a request takes"
+    REFUSED = "requests turned away because the queue was full"
 
 
 class Kind(Enum):
@@ -98,6 +100,10 @@ VLLM: Final[Table] = {
     Signal.GENERATION_TOKENS: _counter("vllm:generation_tokens"),
     # Every request that ended, once; request_success has the same by reason, in five series.
     Signal.FINISHED: (_histogram("vllm:e2e_request_latency_seconds"),),
+    # From its place in a batch to its first token. What runs is told after each step, without those that it ended: on a
+    # replica that only prefills that gauge is 0 most of the time, however busy it is.
+    Signal.PREFILL_TIME: (_histogram("vllm:request_prefill_time_seconds"),),
+    Signal.REFUSED: _counter("vllm:admission_rejections"),
 }
 
 SGLANG: Final[Table] = {
@@ -124,6 +130,15 @@ SGLANG: Final[Table] = {
     Signal.GENERATION_TOKENS: _counter("sglang:realtime_tokens", (("mode", "decode"),)),
     Signal.ANSWER_TOKENS: _counter("sglang:generation_tokens"),
     Signal.FINISHED: _counter("sglang:num_requests"),
+    Signal.PREFILL_TIME: (
+        (
+            Metric(
+                name="sglang:per_stage_req_latency_seconds",
+                kind=Kind.HISTOGRAM,
+                labels=(("stage", "prefill_forward"),),
+            ),
+        ),
+    ),
 }
 
 # trtllm-serve's own names, then those of Triton with the TensorRT-LLM backend, which counts no tokens. Tokens are
@@ -181,6 +196,19 @@ PICKER_QUEUE: Final = (
     _gauges("llm_d_epp_flow_control_queue_size"),
     _gauges("inference_extension_flow_control_queue_size"),
 )
+PICKER_REFUSED: Final = Metric(name="llm_d_epp_flow_control_requests_total", kind=Kind.COUNTER)
+REFUSED_OUTCOMES: Final = (
+    "RejectedCapacity",
+    "RejectedNoEndpoints",
+    "EvictedTTL",
+    "EvictedNoEndpoints",
+    "EvictedContextCancelled",
+)
+"""Requests that came and found no room, or waited until they or their clients gave up (llm-d-router, docs/metrics.md).
+
+Left out are Dispatched, and the two Others, which are requests that make no sense and a picker that shuts down.
+"""
+
 PICKER_SATURATION: Final = (
     _gauges("llm_d_epp_flow_control_pool_saturation"),
     _gauges("inference_extension_flow_control_pool_saturation"),

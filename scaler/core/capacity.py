@@ -10,15 +10,23 @@ minute one line
 for four unknowns that are positive. The line is fitted by least squares with a prior on the shape alone (what b, k and
 d are to a is alike on all GPUs), so no scale has to be known beforehand. On top of the shape, learned over hours, a
 scale follows the last minutes.
+
+A replica that only prefills has no tokens in a row to time. What it tells is R, the requests in prefill on average
+(the seconds that prefills took, by the second: Little's law). All that arrive during a step share the next one, so R is
+rho*(1 + rho*R) for a replica that is busy for a share rho of its time, and a minute gives
+
+    1 = a*(F/R) + d*(P/rho)          F requests and P prompt tokens a second, a and d as above without decoding
+
+The same fit does for both.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from math import fsum
+from math import fsum, sqrt
 from typing import Final
 
 from scaler.core.memory import CapacityMemory
-from scaler.core.model import Fleet, Load, Missing, Replica, Tokens, Work
+from scaler.core.model import Fleet, Load, Missing, Replica, Role, TargetKey, Tokens, Work
 
 SHAPE: Final = (1.0, 0.0022, 1.4, 0.0040)
 """Seconds of a step's overhead, a decoded token, a read of the whole cache and a prefilled token, in overheads.
@@ -52,6 +60,15 @@ At 0.10 a young belief of the wrong speed came out half as much again too high, 
 SEQUENCES_FEW: Final = 0.2
 """With fewer than this running on average, a minute holds a handful of tokens, and their time says little."""
 
+PREFILLING_FEW: Final = 0.05
+"""With less than this in prefill on average, a minute holds three seconds of work, and its mean says little."""
+
+PREFILL_STEP_TOKENS: Final = 4096.0
+"""Prompt tokens in a full step of a replica that only prefills: vLLM and SGLang fill it up to 2048 or 8192, by the GPU.
+
+On the rows of reference/latency-model.md its overhead is then 2 to 5 % of a step, so to be wrong by two costs 5 %.
+"""
+
 SICK_BELOW: Final = 0.6
 """A replica that has this share of the speed of the middle one is sick: noise of a minute stays within a fifth."""
 
@@ -83,7 +100,8 @@ class Belief:
     """What a replica is believed to take for its work, in seconds.
 
     For a step, a decoded token, a prefilled token, and to read its whole cache once. ``sequences_most`` run at once.
-    ``lines`` is the weight of the measurements that it rests on.
+    ``lines`` is the weight of the measurements that it rests on. Where a replica only prefills, the prefilled token has
+    its part of a full step, and nothing else takes time.
     """
 
     step_s: float
@@ -108,7 +126,7 @@ class Belief:
         most = self.sequences_most
         if flow.cache_share > 0.0:
             most = min(most, CACHE_USED / flow.cache_share)
-        if inter_token_latency_s is not None and flow.decode_per_s > 0.0:
+        if inter_token_latency_s is not None and flow.decode_per_s > 0.0 and self.step_s > 0.0:
             prefill_s = self.prefill_s * flow.prefill_per_s / flow.decode_per_s
             sequence_s = self.decode_s + self.cache_s * flow.cache_share + prefill_s
             most = min(most, (inter_token_latency_s - self.step_s) / sequence_s)
@@ -129,9 +147,12 @@ class _Seen:
 
 def belief_of(memory: CapacityMemory) -> Belief | None:
     """What the lines kept in ``memory`` say, None where there are none."""
-    if memory.lines <= 0.0:
+    thetas = _thetas(memory)
+    if thetas is None:
         return None
-    step_s, decode_s, cache_s, prefill_s = (value * memory.scale for value in fitted(memory.moments, memory.lines))
+    step_s, decode_s, cache_s, prefill_s = thetas
+    if _only_prefills(memory.key):
+        step_s, decode_s, cache_s, prefill_s = 0.0, 0.0, 0.0, prefill_s + step_s / PREFILL_STEP_TOKENS
     return Belief(
         step_s=step_s,
         decode_s=decode_s,
@@ -142,13 +163,24 @@ def belief_of(memory: CapacityMemory) -> Belief | None:
     )
 
 
+def _thetas(memory: CapacityMemory) -> Line | None:
+    """The four unknowns at the scale of late."""
+    if memory.lines <= 0.0:
+        return None
+    step_s, decode_s, cache_s, prefill_s = (value * memory.scale for value in fitted(memory.moments, memory.lines))
+    return step_s, decode_s, cache_s, prefill_s
+
+
+def _only_prefills(key: TargetKey) -> bool:
+    return key.role == Role.PREFILL.value
+
+
 def learned(memory: CapacityMemory, fleet: Fleet, *, queue_stood: bool = True) -> CapacityMemory:
     """``memory`` with the lines of the ready replicas that have a sample newer than it.
 
     ``queue_stood`` says whether requests waited throughout the minute: only then is what runs all that can.
     """
-    told = [one for replica in fleet.ready() if (one := _seen(replica)) is not None]
-    seen = _newer(told, memory.at_s)
+    seen = _newer(_all_seen(memory, fleet), memory.at_s)
     if not seen:
         return memory
     speeds = speeds_of(memory, seen)
@@ -158,33 +190,38 @@ def learned(memory: CapacityMemory, fleet: Fleet, *, queue_stood: bool = True) -
 
 def sick(memory: CapacityMemory, fleet: Fleet) -> tuple[tuple[Replica, float], ...]:
     """The ready replicas that are slower than their like by more than noise, each with its share of their speed."""
-    seen = [one for replica in fleet.ready() if (one := _seen(replica)) is not None]
+    seen = _all_seen(memory, fleet)
     pairs = zip(seen, speeds_of(memory, seen), strict=True)
     return tuple((one.replica, speed) for one, speed in pairs if speed is not None and speed < SICK_BELOW)
 
 
 def speeds_of(memory: CapacityMemory, seen: Sequence[_Seen]) -> list[float | None]:
     """How fast each is beside the middle one, None where they are too few to tell."""
-    belief = belief_of(memory)
-    if belief is None or len(seen) < ALIKE_LEAST:
+    thetas = _thetas(memory)
+    if thetas is None or len(seen) < ALIKE_LEAST:
         return [None for _ in seen]
-    told = [_told(one.line, belief) for one in seen]
+    told = [_told(one.line, thetas) for one in seen]
     middle = sorted(told)[len(told) // 2]
     return [each / middle for each in told]
 
 
-def _told(line: Line, belief: Belief) -> float:
+def _told(line: Line, thetas: Line) -> float:
     """The time that the belief has for the work of a line; 1 where it is right, less for a replica that is slower."""
-    thetas = (belief.step_s, belief.decode_s, belief.cache_s, belief.prefill_s)
     return fsum(theta * value for theta, value in zip(thetas, line, strict=True))
 
 
-def _seen(replica: Replica) -> _Seen | None:
-    load = replica.load
-    if isinstance(load, Missing) or isinstance(load.work, Missing):
-        return None
-    line = line_of(load, load.work)
-    return None if line is None else _Seen(replica=replica, line=line, load=load)
+def _all_seen(memory: CapacityMemory, fleet: Fleet) -> list[_Seen]:
+    """The ready replicas whose minute can be timed."""
+    line_told_by = prefill_line_of if _only_prefills(memory.key) else line_of
+    seen: list[_Seen] = []
+    for replica in fleet.ready():
+        load = replica.load
+        if isinstance(load, Missing) or isinstance(load.work, Missing):
+            continue
+        line = line_told_by(load, load.work)
+        if line is not None:
+            seen.append(_Seen(replica=replica, line=line, load=load))
+    return seen
 
 
 def _newer(seen: Sequence[_Seen], after_s: float | None) -> Sequence[_Seen]:
@@ -209,6 +246,24 @@ def line_of(load: Load, work: Work) -> Line | None:
     return (steps_per_s, work.decode_tokens_per_s * met, cache, work.prefill_tokens_per_s)
 
 
+def prefill_line_of(_: Load, work: Work) -> Line | None:
+    """The four factors of a minute of a replica that only prefills, None where it had too little to be timed."""
+    prefilling = work.prefilling
+    if prefilling is None or prefilling < PREFILLING_FEW:
+        return None
+    return (work.finished_per_s / prefilling, 0.0, 0.0, work.prefill_tokens_per_s / busy_share(prefilling))
+
+
+def busy_share(prefilling: float) -> float:
+    """The share of its time that a replica is busy which has so many requests in prefill on average.
+
+    All who arrive while a step is under way share the next one. By Little's law that is R others, for those who do not
+    find the replica idle. So R = rho*(1 + rho*R): 0.25 in prefill are 0.24 of its time, 1 is 0.62, 3 are 0.85.
+    """
+    # The larger root without its difference of near equals: 2R / (1 + sqrt(1 + 4R^2)).
+    return 2.0 * prefilling / (1.0 + sqrt(1.0 + 4.0 * prefilling * prefilling))
+
+
 def _with(memory: CapacityMemory, seen: Sequence[_Seen], *, queue_stood: bool) -> CapacityMemory:
     """``memory`` with these lines, each of them as it would be at scale 1.
 
@@ -216,8 +271,8 @@ def _with(memory: CapacityMemory, seen: Sequence[_Seen], *, queue_stood: bool) -
     """
     share = min(1.0, 4.0 / len(seen))  # ten replicas of one moment share its errors: they count as four
     scale = 1.0 if memory.lines <= 0.0 else _scale(memory, [one.line for one in seen])
-    belief = belief_of(replace(memory, scale=scale))
-    lines = [(one.line, share) for one in seen if belief is None or abs(1.0 - _told(one.line, belief)) <= MISFIT_MOST]
+    thetas = _thetas(replace(memory, scale=scale))
+    lines = [(one.line, share) for one in seen if thetas is None or abs(1.0 - _told(one.line, thetas)) <= MISFIT_MOST]
     kept = min(KEPT, max(0.0, 1.0 - share * len(lines) / WEIGHT_MOST)) if lines else 1.0
     moments = _moments(memory.moments, kept, lines, scale)
     return replace(
@@ -232,10 +287,10 @@ def _with(memory: CapacityMemory, seen: Sequence[_Seen], *, queue_stood: bool) -
 
 def _scale(memory: CapacityMemory, lines: Sequence[Line]) -> float:
     """How much slower (above 1) replicas are than the shape says, of late."""
-    belief = belief_of(memory)
-    if belief is None:
+    thetas = _thetas(memory)
+    if thetas is None:
         return memory.scale
-    told = sorted(_told(line, belief) for line in lines)
+    told = sorted(_told(line, thetas) for line in lines)
     middle = told[len(told) // 2]
     if middle <= 0.0:
         return memory.scale
@@ -314,7 +369,8 @@ def _sequences_most(memory: CapacityMemory, seen: Sequence[_Seen], *, queue_stoo
     """The engine's own limit: more were seen to run, or some waited although neither time nor cache was short."""
     most = max(memory.sequences_most, *(one.load.running for one in seen))
     belief = belief_of(memory)
-    if belief is None or not queue_stood:
+    # Where nothing is decoded no sequences run beside each other: what waits is for the step that is under way.
+    if belief is None or not queue_stood or _only_prefills(memory.key):
         return most
     limited = [one.load.running for one in seen if _is_limited(one, belief)]
     return min(limited) if len(limited) * 2 > len(seen) else most

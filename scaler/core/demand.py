@@ -58,7 +58,9 @@ def demand_of(role: Role, observation: Observation, policy: Policy, at_s: float)
     if not loads:
         return Missing(why=NOBODY_READ if unheard(role, observation, policy, at_s) else NOBODY_READY)
     held_back = _held_back(observation)
-    return held_back if isinstance(held_back, Missing) else _summed(loads, held_back, at_s)
+    if isinstance(held_back, Missing):
+        return held_back
+    return _summed(loads, held_back, observation.gateway_refused_per_s, at_s)
 
 
 def unheard(role: Role, observation: Observation, policy: Policy, at_s: float) -> tuple[Replica, ...]:
@@ -101,12 +103,15 @@ def _held_back(observation: Observation) -> float | Missing:
         return 0.0
     if isinstance(waiting, Missing):
         return Missing(why=f"the endpoint picker's queue cannot be read: {waiting.why}")
-    if 0.0 <= waiting <= REQUESTS_MOST:
-        return waiting
-    return Missing(why=f"the endpoint picker's queue cannot be read: absurd value, {waiting:g} waiting")
+    refused_per_s = observation.gateway_refused_per_s
+    if not 0.0 <= waiting <= REQUESTS_MOST:
+        return Missing(why=f"the endpoint picker's queue cannot be read: absurd value, {waiting:g} waiting")
+    if not 0.0 <= refused_per_s <= REQUESTS_MOST:
+        return Missing(why=f"the endpoint picker's refusals cannot be read: absurd value, {refused_per_s:g} a second")
+    return waiting
 
 
-def _summed(told: Sequence[_Told], gateway_waiting: float, at_s: float) -> Demand:
+def _summed(told: Sequence[_Told], gateway_waiting: float, gateway_refused_per_s: float, at_s: float) -> Demand:
     loads = [load for _, load in told]
     return Demand(
         at_s=min(load.at_s for load in loads),
@@ -115,6 +120,8 @@ def _summed(told: Sequence[_Told], gateway_waiting: float, at_s: float) -> Deman
         waiting=fsum(load.waiting for load in loads) + gateway_waiting,
         kv_replicas=fsum(load.kv_usage for load in loads),
         tokens=_tokens(told, at_s),
+        refused_per_s=gateway_refused_per_s
+        + fsum(load.work.refused_per_s for load in loads if isinstance(load.work, Work)),
     )
 
 
@@ -192,7 +199,9 @@ def _told(replica: Replica, policy: Policy, at_s: float) -> Load | Missing:
 def _believable(work: Work | Missing) -> Work | Missing:
     if isinstance(work, Missing):
         return work
-    rates = (work.prefill_tokens_per_s, work.decode_tokens_per_s, work.finished_per_s, work.inter_token_latency_s)
+    tokens_per_s = (work.prefill_tokens_per_s, work.decode_tokens_per_s)
+    requests = (work.finished_per_s, work.prefilling, work.refused_per_s)
+    rates = (*tokens_per_s, *requests, work.inter_token_latency_s)
     if all(rate is None or 0.0 <= rate <= TOKENS_MOST for rate in rates):
         return work
     return Missing(

@@ -63,6 +63,10 @@ WITHOUT_A_MISS: Final = 0.0001
 Adaptive conformal inference (Gibbs and Candes, NeurIPS 2021), for one minute in two hundred that is too slow.
 """
 
+REFUSED_MOST: Final = 3.0
+"""What is refused counts for up to this much of what is served: a client that is turned away asks again, twice or more,
+and demand that is really larger shows again as soon as the first of the replicas for it are there."""
+
 LEAST_SHARE: Final = 0.5
 """Growth is counted from half a replica's worth: one is there anyway, so growth below it costs nothing."""
 
@@ -119,7 +123,7 @@ def watched(course: Course, demand: Demand, ahead_s: float, unit_per_s: float) -
 
 
 def moment_of(before: Sequence[Moment], demand: Demand, flow: Tokens, request: Tokens | None) -> Moment:
-    """What arrives: what is served, and by how much the queue grows, told from what ``request`` is like."""
+    """What arrives: what is served and refused, and by how much the queue grows, told by what ``request`` is like."""
     served = tokens_of(flow)
     told = Moment(
         at_s=demand.at_s,
@@ -132,11 +136,12 @@ def moment_of(before: Sequence[Moment], demand: Demand, flow: Tokens, request: T
         waiting=demand.waiting,
     )
     earlier = _minute_before(before, demand.at_s)
+    each = tokens_of(request or request_of((*before, told), flow.cache_share))
+    refused = min(demand.refused_per_s * each, REFUSED_MOST * served) if demand.refused_per_s > 0.0 else 0.0
     if earlier is None:
-        return told
+        return replace(told, tokens_per_s=served + refused)
     queued_per_s = (demand.waiting - earlier.waiting) / (demand.at_s - earlier.at_s)
-    arriving = served + queued_per_s * tokens_of(request or request_of((*before, told), flow.cache_share))
-    return replace(told, tokens_per_s=max(arriving, 0.0))
+    return replace(told, tokens_per_s=max(served + refused + queued_per_s * each, 0.0))
 
 
 def _minute_before(moments: Sequence[Moment], at_s: float) -> Moment | None:

@@ -66,13 +66,16 @@ class Work:
 
     ``prefill_tokens_per_s`` are the prompt tokens that it computed, without those found in its prefix cache.
     ``inter_token_latency_s`` is the mean time between the tokens of one request, over all tokens of that minute; None
-    where there was none.
+    where there was none. ``prefilling`` are the requests whose prompts it was computing, on average, None where the
+    engine does not time that; ``refused_per_s`` are those that it turned away because its queue was full.
     """
 
     prefill_tokens_per_s: float
     decode_tokens_per_s: float
     finished_per_s: float
     inter_token_latency_s: float | None
+    prefilling: float | None = None
+    refused_per_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,14 +189,16 @@ class Observation:
 
     ``weights`` is the percentage of traffic that the route sends to each version, ``gateway_waiting`` the requests
     that the endpoint picker holds back (`NO_PICKER` where there is none), ``ttft_s`` the time to first token at the
-    objective's percentile. ``own_replicas`` is the work in hand in replicas, where the policy's own queries tell it
-    (the engine Custom); then the replicas' loads say nothing, and it counts for every role.
+    objective's percentile. ``gateway_refused_per_s`` are the requests by the second that the picker turned away, or
+    that left its queue without an answer. ``own_replicas`` is the work in hand in replicas, where the policy's own
+    queries tell it (the engine Custom); then the replicas' loads say nothing, and it counts for every role.
     """
 
     fleets: tuple[FleetSeen, ...]
     weights: Mapping[str, int] | Missing = Missing(why="the policy names no route")
     gateway_waiting: float | Missing = NO_PICKER
     ttft_s: float | Missing = Missing(why="no request has finished its first token yet")
+    gateway_refused_per_s: float = 0.0
     own_replicas: float | Missing | None = None
 
     def fleet(self, key: TargetKey) -> Fleet | Missing:
@@ -234,8 +239,9 @@ class Demand:
     """The work that one role of a model has before it, summed over its ready replicas.
 
     ``at_s`` is the oldest sample in it. ``kv_replicas`` is the KV cache in use, in caches of one replica: three
-    replicas at 0.5 make 1.5. ``waiting`` counts the gateway's queue too. ``tokens`` is what was served of it in the
-    last minute, Missing where the engines count no tokens.
+    replicas at 0.5 make 1.5. ``waiting`` counts the gateway's queue too, and ``refused_per_s`` the requests that the
+    gateway or an engine turned away. ``tokens`` is what was served of it in the last minute, Missing where the engines
+    count no tokens.
     """
 
     at_s: float
@@ -243,6 +249,7 @@ class Demand:
     waiting: float
     kv_replicas: float
     tokens: Tokens | Missing = Missing(why="the engines count no tokens")
+    refused_per_s: float = 0.0
 
 
 # --- What the user asked for -------------------------------------------------------------------------------------

@@ -151,7 +151,7 @@ def _unlearned(need: Ruling, demand: Demand, keys: Sequence[TargetKey], observat
     fleets = [fleet for key in keys if isinstance(fleet := observation.fleet(key), Fleet)]
     ready = len([replica for fleet in fleets for replica in fleet.ready()])  # the need is of all versions together
     is_queueing = demand.waiting > max(QUEUE_LEAST * ready, QUEUE_SHARE * demand.running)
-    most = max(1, 2 * ready if is_queueing else ready)
+    most = max(1, 2 * ready if is_queueing or demand.refused_per_s > 0.0 else ready)
     if need.after <= most:
         return need
     because = f"{need.because}, but at most {most} until it is learned what one carries"
@@ -164,14 +164,15 @@ def _foreseen(
     """The needs where the engines count tokens and somebody's replicas have been timed."""
     ahead_s = _ahead_s(keys, asked)
     unit_per_s = min(_unit_per_s(demand, belief) for belief in beliefs.values())
-    course = adapted(watched(before, demand, ahead_s, unit_per_s), ahead_s, missed=asked.is_late)
+    missed = _is_missed(demand, before.role, asked)
+    course = adapted(watched(before, demand, ahead_s, unit_per_s), ahead_s, missed=missed)
     outlooks = {key: outlook for key in keys if (outlook := _outlook(key, demand, course, beliefs, asked)) is not None}
     if outlooks:
         widest = max(outlooks.values(), key=lambda outlook: outlook.ready)
         elapsed_s = demand.at_s - before.moments[-1].at_s if before.moments else 0.0
         # What came in a gap was not seen, and the oldest sample may be older than it was.
         elapsed_s = min(max(elapsed_s, 0.0), SETTLED_S)
-        late = any(outlook.queued_s > 0.0 for outlook in outlooks.values())
+        late = demand.refused_per_s > 0.0 or any(outlook.queued_s > 0.0 for outlook in outlooks.values())
         course = reckoned(course, widest.work_now, widest.instant, elapsed_s, missed=late)
     flow = demand.tokens
     return WorkSeen(
@@ -184,6 +185,23 @@ def _foreseen(
     )
 
 
+def _is_missed(demand: Demand, role: str, asked: _Asked) -> bool:
+    """Whether too few replicas of ``role`` were ready in the last minute.
+
+    The time to first token is of all roles together. Where prefill and decode are apart, it is late for the role in
+    which requests wait.
+    """
+    ready = len([replica for fleet in _fleets_of(role, asked) for replica in fleet.ready()])
+    waits = role == Role.SERVE.value or demand.waiting > ready
+    return demand.refused_per_s > 0.0 or (asked.is_late and waits)
+
+
+def _fleets_of(role: str, asked: _Asked) -> list[Fleet]:
+    """The fleets of ``role``, of all versions: its demand and its queue are theirs together."""
+    seen = [asked.observation.fleet(target.key) for target in asked.policy.targets() if target.key.role == role]
+    return [fleet for fleet in seen if isinstance(fleet, Fleet)]
+
+
 def _outlook(
     key: TargetKey, demand: Demand, course: Course, beliefs: Mapping[TargetKey, Belief], asked: _Asked
 ) -> Outlook | None:
@@ -191,8 +209,7 @@ def _outlook(
     if isinstance(fleet, Missing) or isinstance(demand.tokens, Missing) or key not in beliefs:
         return None
     load_time = asked.load_times[key]
-    seen = [asked.observation.fleet(target.key) for target in asked.policy.targets() if target.key.role == key.role]
-    fleets = [each for each in seen if isinstance(each, Fleet)]
+    fleets = _fleets_of(key.role, asked)
     ahead = forecast(course, demand, load_time.p90_s + SIGNALS_AGE_S, _unit_per_s(demand, beliefs[key]))
     if isinstance(ahead, Missing):
         return None
@@ -203,7 +220,6 @@ def _outlook(
         belief=beliefs[key],
         load_time=load_time,
         policy=asked.policy,
-        # The demand and its queue are of all versions together, so those who meet it are, too.
         ready=len([replica for each in fleets for replica in each.ready()]),
         starting=len([replica for each in fleets for replica in each.starting()]),
     )

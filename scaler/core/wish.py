@@ -161,6 +161,8 @@ def replicas_ahead(outlook: Outlook) -> Ruling:
     )
     if outlook.drain > 0.0:
         because += f", and {outlook.drain:.2f} to work off {outlook.demand.waiting:.0f} that wait"
+    if outlook.demand.refused_per_s > 0.0:
+        because += f"; {outlook.demand.refused_per_s:.1f} requests a second are refused"
     needed = outlook.needed(ahead.growth)
     return Ruling(
         rule="need",
@@ -170,6 +172,7 @@ def replicas_ahead(outlook: Outlook) -> Ruling:
         facts={
             "running": outlook.demand.running,
             "waiting": outlook.demand.waiting,
+            "refused_per_s": outlook.demand.refused_per_s,
             "work_replicas": outlook.work_now,
             "growth": ahead.growth,
             "ahead_s": ahead.ahead_s,

@@ -26,6 +26,7 @@ class Asked:
 class Answered:
     """What was read for one policy: the load of every pod that was asked for, and what the model says as a whole.
 
+    ``gateway_refused_per_s`` are the requests by the second that the endpoint picker refused, 0 where there is none.
     ``own_replicas`` is the work in hand in replicas, by the queries of an engine Custom (demand over capacity); it is
     None for the engines that are known, whose work the loads tell. ``asleep`` are the pods whose engines have been put
     to sleep: ready, and serving nothing.
@@ -34,6 +35,7 @@ class Answered:
     loads: Mapping[str, Load | Missing]
     ttft_s: float | Missing
     gateway_waiting: float | Missing
+    gateway_refused_per_s: float = 0.0
     own_replicas: float | Missing | None = None
     asleep: frozenset[str] = frozenset()
 

@@ -84,6 +84,7 @@ def joined(observation: Observation, answer: Answered) -> Observation:
         observation,
         fleets=fleets,
         gateway_waiting=answer.gateway_waiting,
+        gateway_refused_per_s=answer.gateway_refused_per_s,
         ttft_s=answer.ttft_s,
         own_replicas=answer.own_replicas,
     )

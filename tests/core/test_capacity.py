@@ -7,14 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.core.capacity import Belief, belief_of, learned, line_of, sick, solved
+from scaler.core.capacity import Belief, belief_of, busy_share, learned, line_of, sick, solved
 from scaler.core.memory import CapacityMemory
-from scaler.core.model import Load, Missing, Replica, Tokens, Work
-from scaler.sim.latency import LLAMA_8B_H100
+from scaler.core.model import Load, Missing, Replica, Role, Tokens, Work
+from scaler.sim.latency import ENGINES, LLAMA_8B_H100, LLAMA_70B_H100, Engine
 from tests.builders import START_S, fleet, key, load, ready, work
 from tests.core.engines import CONVERSATION, ROWS, TICK_S, Row, after, rounds
+from tests.core.prefilling import alike, full_tokens_per_s, learning, prefilled, prompts
 
 NOTHING = CapacityMemory(key=key(), node_class="H100")
+PREFILL = CapacityMemory(key=key(role=Role.PREFILL), node_class="H100")
 FEW = 5
 QUARTER_HOUR = 60
 CHAT = Row(engine=LLAMA_8B_H100, mix=CONVERSATION)
@@ -343,3 +345,77 @@ def test_a_minute_is_explained_by_the_engine_that_made_it() -> None:
         truth = row.truth
         thetas = (truth.step_s, truth.decode_s, truth.cache_s, truth.prefill_s)
         assert sum(a * b for a, b in zip(thetas, line, strict=True)) == pytest.approx(1.0, abs=0.01)
+
+
+# --- Replicas that only prefill ----------------------------------------------------------------------------------
+
+LENGTHS = {"chat": prompts("conv"), "code": prompts("code"), "256": alike(256), "4000": alike(4000)}
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: f"{engine.name}-{engine.gpu}")
+@pytest.mark.parametrize("lengths", LENGTHS)
+def test_what_a_prefill_replica_carries_is_known_within_15_percent_at_any_load(engine: Engine, lengths: str) -> None:
+    """After ten minutes of four replicas that the fleet model serves, from then on and at each level of load."""
+    flow = Tokens(prefill_per_s=1.0, decode_per_s=0.0, requests_per_s=0.0, cache_share=0.0)
+    for share in (0.2, 0.4, 0.6, 0.8, 0.9):
+        known = learning(engine, LENGTHS[lengths], share, minutes=15)[40:]
+        errors = [1.0 / belief(memory).replicas(flow) / full_tokens_per_s(engine) - 1.0 for memory in known]
+
+        assert -0.15 < min(errors) <= max(errors) < 0.15, share
+
+
+def test_no_replica_is_sick_for_the_noise_of_its_prefills() -> None:
+    *_, memory = learning(LLAMA_70B_H100, LENGTHS["code"], 0.9, minutes=10)
+    fleets = [prefilled(LLAMA_70B_H100, LENGTHS["code"], 0.9, 10, seed) for seed in range(5, 9)]
+
+    for tick in range(4, 41):
+        minute = fleet(*(ready(f"r{index}", load=each.minute(tick)) for index, each in enumerate(fleets)))
+        assert sick(memory, minute) == ()
+
+
+def test_a_prefill_replica_that_takes_three_times_as_long_is_sick() -> None:
+    *_, memory = learning(LLAMA_8B_H100, LENGTHS["chat"], 0.3, minutes=10)
+    slow = replace(LLAMA_8B_H100, gamma_ms=3.0 * 3.96, delta_ms=3.0 * 0.01962)
+    well = prefilled(LLAMA_8B_H100, LENGTHS["chat"], 0.3, 5, 1).minute(20)
+    ill = prefilled(slow, LENGTHS["chat"], 0.9, 5, 1).minute(20)  # the same requests by the second
+
+    ((replica, share),) = sick(memory, fleet(ready("a", load=well), ready("b", load=well), ready("ill", load=ill)))
+
+    assert replica.name == "ill"
+    assert share == pytest.approx(1.0 / 3.0, abs=0.1)
+
+
+@pytest.mark.parametrize("prefilling", [None, 0.0, 0.04])
+def test_a_prefill_replica_that_times_nothing_or_had_little_to_do_teaches_nothing(prefilling: float | None) -> None:
+    told = replace(work(prefill=900.0, decode=1.0, finished=1.0), prefilling=prefilling)
+
+    assert learned(PREFILL, fleet(ready(load=replace(load(), work=told)))) == PREFILL
+
+
+def test_a_queue_at_prefill_replicas_tells_no_limit_of_sequences() -> None:
+    told = replace(work(prefill=9000.0, decode=8.0, finished=8.0), prefilling=0.5)
+    queued = replace(load(running=1.0, waiting=10.0), work=told)
+
+    known = learned(PREFILL, fleet(*(ready(f"r{index}", load=queued) for index in range(4))))
+    again = learned(
+        known, fleet(*(ready(f"r{index}", load=replace(queued, at_s=START_S + 60.0)) for index in range(4)))
+    )
+
+    assert again.sequences_most == 256.0
+
+
+@given(st.floats(min_value=0.0, max_value=1e6))
+def test_a_busy_share_has_the_requests_in_prefill_that_it_is_told_from(prefilling: float) -> None:
+    """Mutant: R/(1+R), which holds where nothing shares a step."""
+    share = busy_share(prefilling)
+
+    assert 0.0 <= share < 1.0 + 1e-9
+    assert share * (1.0 + share * prefilling) == pytest.approx(prefilling, rel=1e-6, abs=1e-12)
+
+
+def test_an_objective_between_tokens_is_nothing_to_a_replica_that_only_prefills() -> None:
+    *_, memory = learning(LLAMA_8B_H100, LENGTHS["chat"], 0.5, minutes=5)
+    idle = Tokens(prefill_per_s=0.0, decode_per_s=1.0, requests_per_s=1.0, cache_share=0.0)
+
+    assert belief(memory).replicas(idle, 0.02) == 0.0
+    assert belief(memory).replicas(CHAT.flow(), 0.02) == belief(memory).replicas(CHAT.flow())

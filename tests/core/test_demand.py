@@ -59,6 +59,25 @@ def test_what_waits_at_the_gateway_is_work() -> None:
     assert known.waiting == 32.0
 
 
+def test_what_the_gateway_and_the_engines_refuse_is_added_up() -> None:
+    refusing = replace(load(), work=replace(work(), refused_per_s=0.5))
+    observation = seen(fleet(ready("a", load=refusing), ready("b", load=refusing), *serving(1)))
+
+    known = demand(replace(observation, gateway_waiting=0.0, gateway_refused_per_s=2.0))
+
+    assert isinstance(known, Demand)
+    assert known.refused_per_s == 3.0
+
+
+@pytest.mark.parametrize("refused_per_s", [nan, inf, -1.0, 1e9])
+def test_absurd_refusals_hide_the_demand(refused_per_s: float) -> None:
+    observation = replace(seen(fleet(*serving(2))), gateway_waiting=0.0, gateway_refused_per_s=refused_per_s)
+
+    assert demand(observation) == Missing(
+        why=f"the endpoint picker's refusals cannot be read: absurd value, {refused_per_s:g} a second"
+    )
+
+
 def test_a_queue_of_a_million_is_the_most_that_is_believed() -> None:
     assert isinstance(demand(replace(seen(fleet(*serving(1))), gateway_waiting=1e6)), Demand)
 
@@ -129,7 +148,15 @@ def test_a_replica_that_has_had_no_time_to_be_read_twice_may_count_nothing_yet()
 
 @pytest.mark.parametrize("absurd", [nan, inf, -inf, -1.0, 1e10])
 @pytest.mark.parametrize(
-    "field", ["prefill_tokens_per_s", "decode_tokens_per_s", "finished_per_s", "inter_token_latency_s"]
+    "field",
+    [
+        "prefill_tokens_per_s",
+        "decode_tokens_per_s",
+        "finished_per_s",
+        "inter_token_latency_s",
+        "prefilling",
+        "refused_per_s",
+    ],
 )
 def test_absurd_rates_are_no_rates(field: str, absurd: float) -> None:
     assert isinstance(COUNTED.work, Work)

@@ -234,6 +234,26 @@ def test_a_queue_that_grows_is_demand_beyond_what_is_served() -> None:
     assert told.queueing_per_s == pytest.approx(2.0)
 
 
+@pytest.mark.parametrize(
+    ("refused_per_s", "arriving"),
+    [(0.0, 1.0), (2.0, 1.2), (30.0, 4.0), (1000.0, 4.0)],
+    ids=["none", "a fifth", "three times what is served", "clients that ask again and again"],
+)
+def test_requests_that_are_refused_are_demand_up_to_three_times_what_is_served(
+    refused_per_s: float, arriving: float
+) -> None:
+    """Mutant: no bound, by which a client that tries again each second is sixty requests a minute."""
+    known = NEW
+    for tick in range(9):
+        refusing = replace(demand(START_S + tick * TICK_S, 10.0), refused_per_s=refused_per_s)
+        known = watched(known, refusing, AHEAD_S, 0.0)
+
+    told = peak(known, 10.0)
+
+    assert told.now_per_s == pytest.approx(arriving * 10.0 * A_REQUEST, rel=0.01)
+    assert told.arriving == pytest.approx(arriving, rel=0.01)
+
+
 def test_a_queue_that_drains_is_demand_below_what_is_served() -> None:
     known = queued(*((10.0, 300.0 - 30.0 * tick) for tick in range(9)))
 

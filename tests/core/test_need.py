@@ -5,8 +5,20 @@ from dataclasses import replace
 
 import pytest
 
+from scaler.core.capacity import learned
 from scaler.core.memory import CapacityMemory, Course, Memory
-from scaler.core.model import Fleet, Missing, Objective, Observation, Policy, Replica, Role
+from scaler.core.model import (
+    Fleet,
+    FleetSeen,
+    Missing,
+    Objective,
+    Observation,
+    Policy,
+    Replica,
+    Role,
+    Target,
+    Version,
+)
 from scaler.core.need import WorkSeen, believed, learned_of, slow_of, work_of
 from scaler.core.plan import LoadTime, Ruling
 from scaler.sim.latency import LLAMA_8B_H100
@@ -264,6 +276,129 @@ def test_work_that_queues_is_counted_for_the_advice() -> None:
     ((level, late_s),) = queued.missed_s
     assert level > 4
     assert late_s == queued.came_s
+
+
+# --- Refusals ----------------------------------------------------------------------------------------------------
+
+
+def refusing(count: int, share: float, refused_per_s: float, at_s: float = START_S) -> Observation:
+    """Replicas at a share of what they carry, and a gateway that turns so many requests away."""
+    return replace(seen(busy(count, share, at_s=at_s)), gateway_waiting=0.0, gateway_refused_per_s=refused_per_s)
+
+
+def test_what_is_refused_needs_replicas_as_if_it_had_been_served() -> None:
+    """Four that are full, and as much again that finds no room: eight replicas' worth."""
+    told = need(refusing(4, 0.95, 4.0 * 0.95 * CHAT.most_per_s), capacity())
+
+    assert told.facts["work_replicas"] == pytest.approx(8.0 * 0.95, rel=0.03)
+    assert told.because.endswith(f"; {4.0 * 0.95 * CHAT.most_per_s:.1f} requests a second are refused")
+    assert told.after > need(refusing(4, 0.95, 0.0), capacity()).after
+
+
+def test_what_is_refused_is_work_that_was_missed() -> None:
+    before = work_seen(refusing(4, 0.9, 1.0, at_s=START_S - 15.0), capacity()).courses
+    (course,) = work_seen(refusing(4, 0.9, 1.0), capacity(), courses=before).courses
+    (well,) = work_seen(refusing(4, 0.9, 0.0), capacity(), courses=before).courses
+
+    assert sum(late_s for _, late_s in course.missed_s) > 0.0
+    assert well.missed_s == ()
+    assert course.coverage is not None
+    assert well.coverage is not None
+    assert course.coverage > well.coverage
+
+
+def test_until_it_is_learned_refusals_allow_twice_the_ready_like_a_queue() -> None:
+    """236 running are ten replicas' worth by the safe guess."""
+    assert need(refusing(4, 0.7, 0.0)).after == 4
+    assert need(refusing(4, 0.7, 1.0)).after == 8
+
+
+# --- Prefill and decode apart ------------------------------------------------------------------------------------
+
+PREFILL, DECODE = key(role=Role.PREFILL), key(role=Role.DECODE)
+APART = policy(versions=(Version(name="v1", targets=(Target(key=PREFILL), Target(key=DECODE))),))
+DECODING = replace(CHAT, mix=replace(CONVERSATION, prompt=0.0))
+
+
+def prefilling(count: int, busy: float, rps: float, waiting: float = 0.0, at_s: float = START_S) -> Fleet:
+    """Replicas that only prefill, each busy for this share of its time."""
+    told = replace(work(rps * 1155.0, rps, rps), prefilling=busy / (1.0 - busy * busy))
+    minute = replace(load(waiting=waiting, at_s=at_s), work=told)
+    return fleet(*(ready(f"p{index}", at_s=at_s, load=minute) for index in range(count)))
+
+
+def apart(prefill: Fleet, decode: Fleet) -> Observation:
+    return Observation(fleets=(FleetSeen(key=PREFILL, fleet=prefill), FleetSeen(key=DECODE, fleet=decode)))
+
+
+def known_apart() -> tuple[CapacityMemory, CapacityMemory]:
+    """What is known after minutes of either role: a replica prefills 40 of these requests a second."""
+    prefill = CapacityMemory(key=PREFILL, node_class="H100")
+    for tick, share in enumerate(rounds(40, 0.2, 0.4, 0.6, 0.8)):
+        prefill = learned(prefill, prefilling(4, share, 40.0 * share, at_s=START_S - 10_000.0 + tick * TICK_S))
+    decode = after(CapacityMemory(key=DECODE, node_class="H100"), DECODING, rounds(40, 0.2, 0.4, 0.6, 0.8))
+    return prefill, replace(decode, at_s=None)
+
+
+def test_prefill_is_sized_by_prompt_tokens_and_decode_by_decoded_ones() -> None:
+    """Four that prefill for 0.6 of their time, four that decode at 0.3 of what they carry."""
+    told = work_seen(apart(prefilling(4, 0.6, 24.0), busy(4, 0.3, DECODING)), *known_apart(), asked=APART).needs
+    prefill, decode = told[PREFILL], told[DECODE]
+
+    assert isinstance(prefill, Ruling)
+    assert isinstance(decode, Ruling)
+    assert prefill.facts["work_replicas"] == pytest.approx(2.4, rel=0.1)
+    assert decode.facts["work_replicas"] == pytest.approx(1.2, rel=0.1)
+
+
+def test_longer_prompts_need_more_to_prefill_and_no_more_to_decode() -> None:
+    long = prefilling(4, 0.6, 24.0)
+    work_of_long = replace(work(24.0 * 4000.0, 24.0, 24.0), prefilling=5.0)
+    long = fleet(*(replace(each, load=replace(load(), work=work_of_long)) for each in long.replicas))
+    short = work_seen(apart(prefilling(4, 0.6, 24.0), busy(4, 0.3, DECODING)), *known_apart(), asked=APART).needs
+    told = work_seen(apart(long, busy(4, 0.3, DECODING)), *known_apart(), asked=APART).needs
+
+    assert replicas(told[PREFILL]) > 2 * replicas(short[PREFILL])
+    assert told[DECODE] == short[DECODE]
+
+
+def replicas(told: Ruling | Missing) -> int:
+    assert isinstance(told, Ruling)
+    return told.after
+
+
+def test_a_queue_of_prompts_is_drained_by_more_that_prefill() -> None:
+    queued = prefilling(4, 0.9, 36.0, waiting=2000.0)
+    told = work_seen(apart(queued, busy(4, 0.3, DECODING)), *known_apart(), asked=APART).needs
+    prefill, decode = told[PREFILL], told[DECODE]
+
+    assert isinstance(prefill, Ruling)
+    assert isinstance(decode, Ruling)
+    assert prefill.facts["drain_replicas"] > 0.0
+    assert decode.facts["drain_replicas"] == 0.0
+
+
+def test_late_first_tokens_are_laid_to_the_role_in_which_requests_wait() -> None:
+    observation = apart(prefilling(4, 0.9, 36.0, waiting=20.0), busy(4, 0.3, DECODING))
+    courses = [Course(role=role.value, coverage=0.5) for role in (Role.PREFILL, Role.DECODE)]
+
+    told = work_seen(replace(observation, ttft_s=9.0), *known_apart(), asked=APART, courses=courses).courses
+
+    coverage = {course.role: course.coverage for course in told}
+    assert (coverage[Role.PREFILL.value] or 0.0) > 0.5 > (coverage[Role.DECODE.value] or 0.0)
+
+
+def test_prefill_replicas_that_do_not_time_their_prefills_are_sized_by_requests() -> None:
+    """As engines were before they were timed: bounded by what is ready until a queue forms."""
+    untimed = prefilling(2, 0.5, 20.0, waiting=100.0)
+    minute = replace(load(waiting=100.0), work=work(20.0 * 1155.0, 20.0, 20.0))
+    untimed = fleet(*(replace(each, load=minute) for each in untimed.replicas))
+
+    told = work_seen(apart(untimed, busy(4, 0.3, DECODING)), known_apart()[1], asked=APART).needs[PREFILL]
+
+    assert isinstance(told, Ruling)
+    assert told.after == 4
+    assert "200 waiting requests at 24 to a replica" in told.because
 
 
 # --- Who is learned from -----------------------------------------------------------------------------------------

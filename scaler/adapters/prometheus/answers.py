@@ -75,9 +75,8 @@ ABOUT_PODS: Final = (
     Question.RUNNING,
     Question.WAITING,
     Question.KV_USAGE,
-    Question.AWAKE,
 )
-ABOUT_MUCH: Final = (Question.WORK, Question.GPUS)
+ABOUT_MUCH: Final = (Question.WORK, Question.STATE, Question.GPUS)
 ABOUT_POOLS: Final = (Question.PICKER_TIMES, Question.PICKER_QUEUE)
 
 
@@ -178,11 +177,15 @@ def _uncounted(reading: Reading, alternatives: Mapping[Told, Signal], ask: Asked
     return rows if isinstance(rows, Lack) else _absent(reading, rows, table[signal][0][0].name, ask, pod)
 
 
+ASIDE: Final = frozenset({Told.PREFILLING, Told.REFUSED})
+"""What of a `Work` is told by the question of an engine's state."""
+
+
 def _told(reading: Reading, ask: Asked, pod: PodKey) -> Mapping[Told, float] | Lack:
     """All that the counters of ``pod`` tell, each a number of 0 or more."""
     found: dict[Told, float] = {}
     for told in Told:
-        rows = reading.told(Question.WORK, told)
+        rows = reading.told(Question.STATE if told in ASIDE else Question.WORK, told)
         if isinstance(rows, Lack):
             return rows
         value = rows.value(pod, model_of(ask))
@@ -203,6 +206,8 @@ def _work(told: Mapping[Told, float]) -> Work:
         decode_tokens_per_s=told[Told.GENERATED] if Told.GENERATED in told else told[Told.ANSWERED],
         finished_per_s=told[Told.FINISHED],
         inter_token_latency_s=None if spent_s is None or gaps <= 0.0 else spent_s / gaps,
+        prefilling=told.get(Told.PREFILLING),
+        refused_per_s=told.get(Told.REFUSED, 0.0),
     )
 
 
@@ -228,7 +233,7 @@ def _value(reading: Reading, question: Question, signal: Signal, ask: Asked, pod
 
 def _why_no_supply(reading: Reading, ask: Asked, pod: PodKey) -> Lack | None:
     """An engine that sleeps answers no request and has none running or waiting: it looks idle and well."""
-    rows = reading.pods(Question.AWAKE)
+    rows = reading.told(Question.STATE, Told.AWAKE)
     if isinstance(rows, Lack):
         return rows
     is_asleep = rows.value(pod, model_of(ask)) == 0.0
@@ -318,8 +323,16 @@ class Pool:
     stale_after_s: float
 
 
-def queue_of(readings: Sequence[Reading], pool: Pool, at_s: float) -> float | Lack:
-    """The requests that the endpoint picker of ``pool`` holds back.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What the endpoint picker of a pool has of one policy's requests: those that wait, and those it refuses."""
+
+    waiting: float
+    refused_per_s: float
+
+
+def queue_of(readings: Sequence[Reading], pool: Pool, at_s: float) -> Held | Lack:
+    """The requests that the endpoint picker of ``pool`` holds back, and those that it turned away.
 
     A queue that was never used has no series. Only where the picker is seen to be read does that mean nobody waits.
     """
@@ -349,14 +362,21 @@ def _picker_seen_at_s(reading: Reading, pool: Pool) -> float | Lack:
     return Lack(reason=Reason.NO_SERIES, why=why)
 
 
-def _queued(reading: Reading, pool: Pool) -> float | Lack:
+def _queued(reading: Reading, pool: Pool) -> Held | Lack:
     pools = reading.pools(Question.PICKER_QUEUE)
     if isinstance(pools, Lack):
         return pools
-    waiting = math.fsum(row.value for row in pools.get(pool.key, ()) if _served(row) not in pool.others)
-    if math.isfinite(waiting):
-        return waiting
-    return Lack(reason=Reason.NOT_A_NUMBER, why=f"the endpoint picker's queue is {waiting}")
+    queued = [row for row in pools.get(pool.key, ()) if row.labels.get(TOLD_LABEL) == Told.QUEUED.value]
+    refused = [row for row in pools.get(pool.key, ()) if row.labels.get(TOLD_LABEL) == Told.REFUSED.value]
+    waiting = math.fsum(row.value for row in queued if _served(row) not in pool.others)
+    all_refused_per_s = math.fsum(row.value for row in refused)
+    if not math.isfinite(waiting) or not math.isfinite(all_refused_per_s):
+        why = f"the endpoint picker has {waiting:g} waiting and refuses {all_refused_per_s:g} a second"
+        return Lack(reason=Reason.NOT_A_NUMBER, why=why)
+    # Refusals name no model. Of several in a pool, those whose requests fill the queue are the ones that are refused.
+    all_waiting = math.fsum(row.value for row in queued)
+    share = waiting / all_waiting if all_waiting > 0.0 else 1.0 / (1 + len(pool.others))
+    return Held(waiting=waiting, refused_per_s=all_refused_per_s * share)
 
 
 def _served(row: Row) -> str | None:

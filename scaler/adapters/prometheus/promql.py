@@ -18,9 +18,11 @@ from scaler.adapters.engines import (
     NAMESPACE_LABELS,
     PARTED_LABELS,
     PICKER_QUEUE,
+    PICKER_REFUSED,
     PICKER_SATURATION,
     POD_LABELS,
     POOL_LABEL,
+    REFUSED_OUTCOMES,
     SUMMED_LABELS,
     TABLES,
     Choice,
@@ -49,11 +51,11 @@ class Question(Enum):
     RUNNING = "running"
     WAITING = "waiting"
     KV_USAGE = "KV usage"
-    AWAKE = "sleep state"
+    STATE = "sleep state, prefills and refusals"
     WORK = "tokens and requests by the second"
     FIRST_TOKENS = "time to first token"
     PICKER_TIMES = "endpoint picker's sample times"
-    PICKER_QUEUE = "endpoint picker's queue"
+    PICKER_QUEUE = "endpoint picker's queue and refusals"
     GPUS = "GPU errors and tensor activity"
 
 
@@ -70,6 +72,10 @@ class Told(Enum):
     BETWEEN = "between"  # the seconds between tokens added up; over the next one it is their mean
     GAPS = "gaps"
     SCRAPES = "scrapes"  # in that minute, where there was only one
+    AWAKE = "awake"  # 1 awake, 0 asleep
+    PREFILLING = "prefilling"  # the seconds of prefill added up: how many are in prefill, on average
+    REFUSED = "refused"  # by an engine, or by an endpoint picker
+    QUEUED = "queued"  # at an endpoint picker
     XID = "xid"  # the code of a GPU's error, where there is one
     TENSOR_ACTIVITY = "tensor_activity"  # share of time
 
@@ -99,7 +105,7 @@ def engine_queries(engines: frozenset[Engine], matchers: str) -> Mapping[Questio
         Question.RUNNING: _by_choice(engines, Signal.RUNNING, matchers, _mean_running),
         Question.WAITING: _by_choice(engines, Signal.WAITING, matchers, _last_sum),
         Question.KV_USAGE: _by_choice(engines, Signal.KV_USAGE, matchers, _mean_share),
-        Question.AWAKE: _by_choice(engines, Signal.AWAKE, matchers, _least),
+        Question.STATE: _state(engines, matchers),
         Question.WORK: _work(engines, matchers),
         Question.FIRST_TOKENS: _by_choice(engines, Signal.TTFT, matchers, _bucket_rates),
     }
@@ -114,7 +120,8 @@ def picker_queries(matchers: str) -> Mapping[Question, str]:
     current, former = (_queue(choice, matchers) for choice in PICKER_QUEUE)
     # The old name is served beside the new one, perhaps with other labels: a pool that has the new one has it alone.
     queue = f"{current} or ({former} unless on ({_POOL}) {current})"
-    return MappingProxyType({Question.PICKER_TIMES: times, Question.PICKER_QUEUE: queue})
+    told = f"{labelled(Told.QUEUED, queue)} or {labelled(Told.REFUSED, _refused(matchers))}"
+    return MappingProxyType({Question.PICKER_TIMES: times, Question.PICKER_QUEUE: told})
 
 
 @cache
@@ -196,6 +203,30 @@ def _least(metrics: Iterable[Metric], matchers: str) -> str:
     return " or ".join(f"min {_BY_POD} ({selector(group, matchers)})" for group in _alike(metrics))
 
 
+def _state(engines: frozenset[Engine], matchers: str) -> str:
+    """What does not fit into the question of work, whose length a proxy bounds."""
+    texts = {told: _by_choice(engines, signal, matchers, wrap) for told, (signal, wrap) in _STATE.items()}
+    return " or ".join(labelled(told, text) for told, text in texts.items() if text)
+
+
+def _prefilling(metrics: Iterable[Metric], matchers: str) -> str:
+    parts = [f"deriv({selector(group, matchers, '_sum')}[{WORK_OVER}])" for group in _alike(metrics)]
+    return f"sum {_BY_POD} (max {_BY_ENGINE} ({' or '.join(parts)}))"
+
+
+def _refusals(metrics: Iterable[Metric], matchers: str) -> str:
+    parts = [f"deriv({selector(group, matchers)}[{WORK_OVER}])" for group in _alike(metrics)]
+    by_reason = f"by ({_POD}, {', '.join(SUMMED_LABELS)}, reason)"
+    return f"sum {_BY_POD} (max {by_reason} ({' or '.join(parts)}))"
+
+
+_STATE: Final[Mapping[Told, tuple[Signal, Wrap]]] = {
+    Told.AWAKE: (Signal.AWAKE, _least),
+    Told.PREFILLING: (Signal.PREFILL_TIME, _prefilling),
+    Told.REFUSED: (Signal.REFUSED, _refusals),
+}
+
+
 def _bucket_rates(metrics: Iterable[Metric], matchers: str) -> str:
     parts = [f"rate({selector(group, matchers, '_bucket')}[{RATE_OVER}])" for group in _alike(metrics)]
     return f"sum {_BY_MODEL} ({' or '.join(parts)})"
@@ -250,3 +281,12 @@ def _present(metrics: Iterable[Metric], matchers: str) -> str:
 def _queue(choice: Choice, matchers: str) -> str:
     each = f"{_POOL_MODELS}, {', '.join(POD_LABELS)}, instance, fairness_id, priority"
     return f"sum by ({_POOL_MODELS}) (max by ({each}) ({selector(choice, matchers)}))"
+
+
+def _refused(matchers: str) -> str:
+    """By the second and pool: it names no model. A picker that began anew tells of none for a minute."""
+    each = f"{_POOL}, {', '.join(POD_LABELS)}, instance, outcome, priority"
+    picked = ",".join(part for part in (f'outcome=~"{"|".join(REFUSED_OUTCOMES)}"', matchers) if part)
+    return (
+        f"sum by ({_POOL}) (max by ({each}) (clamp_min(deriv({selector([PICKER_REFUSED], picked)}[{WORK_OVER}]), 0)))"
+    )

@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 from scaler.adapters.prometheus.answers import (
     NOT_ASKED,
+    Held,
     LoadTold,
     Pool,
     Reading,
@@ -77,13 +78,13 @@ class _ToldOf:
     ask: Asked
     loads: Mapping[str, LoadTold | Lack]
     ttft_s: float | Lack
-    gateway_waiting: float | Lack | None
+    gateway: Held | Lack | None
     own_replicas: float | Lack | None
     warnings: Mapping[str, tuple[str, ...]]
 
     def lacks(self) -> list[Lack]:
         works = [told.work_lack for told in self.loads.values() if isinstance(told, LoadTold)]
-        values = [*self.loads.values(), *works, self.ttft_s, self.gateway_waiting, self.own_replicas]
+        values = [*self.loads.values(), *works, self.ttft_s, self.gateway, self.own_replicas]
         return [value for value in values if isinstance(value, Lack) and value not in NO_FAULT]
 
 
@@ -180,13 +181,13 @@ def _told(ask: Asked, seen: _Seen, own_replicas: float | Lack | None, at_s: floa
         ask=ask,
         loads={pod: ONLY_QUERIES if is_custom else load_of(engines, ask, pod) for pod in ask.pods},
         ttft_s=ONLY_QUERIES if is_custom else first_token_s(engines, ask),
-        gateway_waiting=_gateway_waiting(ask, seen, at_s),
+        gateway=_gateway(ask, seen, at_s),
         own_replicas=own_replicas,
         warnings=warnings_of(seen.readings[Reads.GPUS], engines, ask),
     )
 
 
-def _gateway_waiting(ask: Asked, seen: _Seen, at_s: float) -> float | Lack | None:
+def _gateway(ask: Asked, seen: _Seen, at_s: float) -> Held | Lack | None:
     if (ref := ask.signals.inference_pool_ref) is None:
         return None
     key = (ask.namespace, ref.name)
@@ -199,10 +200,17 @@ def _answered(told: _ToldOf) -> Answered:
     return Answered(
         loads={pod: _load(load) for pod, load in told.loads.items()},
         ttft_s=_value(told.ttft_s),
-        gateway_waiting=NO_PICKER if told.gateway_waiting is None else _value(told.gateway_waiting),
+        gateway_waiting=_waiting(told.gateway),
+        gateway_refused_per_s=told.gateway.refused_per_s if isinstance(told.gateway, Held) else 0.0,
         own_replicas=None if told.own_replicas is None else _value(told.own_replicas),
         asleep=_asleep(told),
     )
+
+
+def _waiting(gateway: Held | Lack | None) -> float | Missing:
+    if gateway is None:
+        return NO_PICKER
+    return gateway.waiting if isinstance(gateway, Held) else _value(gateway)
 
 
 def _load(told: LoadTold | Lack) -> Load | Missing:

@@ -76,13 +76,14 @@ class FakePrometheus:
             Question.RUNNING: running,
             Question.WAITING: waiting,
             Question.KV_USAGE: kv_usage,
-            Question.AWAKE: awake,
         }
         for question, value in values.items():
-            if value is not None:
-                self.row(question, every, value)
+            self.row(question, every, value)
+        if awake is not None:
+            self.row(Question.STATE, every | {TOLD_LABEL: Told.AWAKE.value}, awake)
         for told, value in counted.items():
-            self.row(Question.WORK, every | {TOLD_LABEL: told.value}, value)
+            question = Question.STATE if told in {Told.PREFILLING, Told.REFUSED} else Question.WORK
+            self.row(question, every | {TOLD_LABEL: told.value}, value)
 
     def row(self, question: Question, labels: Labels, value: float | str) -> None:
         self.rows.setdefault(question, []).append((labels, value))

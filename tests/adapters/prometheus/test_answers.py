@@ -16,6 +16,8 @@ from tests.adapters.prometheus.fake_api import AT_S, COUNTED, WORK, FakePromethe
 from tests.builders import work
 
 POOL = {"namespace": "models", "inference_pool": "pool"}
+QUEUED = POOL | {TOLD_LABEL: Told.QUEUED.value}
+REFUSED = POOL | {TOLD_LABEL: Told.REFUSED.value}
 
 
 async def test_a_load_is_what_the_pod_said_at_the_time_of_its_sample(
@@ -220,8 +222,8 @@ async def test_without_a_pool_there_is_no_picker(reader: Reader) -> None:
 
 async def test_the_queue_of_the_pool_is_summed_over_its_models(prometheus: FakePrometheus, reader: Reader) -> None:
     prometheus.row(Question.PICKER_TIMES, POOL, AT_S - 3.0)
-    prometheus.row(Question.PICKER_QUEUE, POOL | {"model_name": "llama"}, 4.0)
-    prometheus.row(Question.PICKER_QUEUE, POOL | {"model_name": "adapter-7"}, 3.0)
+    prometheus.row(Question.PICKER_QUEUE, QUEUED | {"model_name": "llama"}, 4.0)
+    prometheus.row(Question.PICKER_QUEUE, QUEUED | {"model_name": "adapter-7"}, 3.0)
 
     answer = await reader.answer(asked(pool="pool"))
 
@@ -253,7 +255,7 @@ async def test_pitfall_4_a_picker_that_was_last_seen_long_ago_is_missing(
     prometheus: FakePrometheus, reader: Reader
 ) -> None:
     prometheus.row(Question.PICKER_TIMES, POOL, AT_S - 120.0)
-    prometheus.row(Question.PICKER_QUEUE, POOL, 4.0)
+    prometheus.row(Question.PICKER_QUEUE, QUEUED, 4.0)
 
     answer = await reader.answer(asked(pool="pool"))
 
@@ -264,13 +266,47 @@ async def test_two_models_of_one_pool_do_not_count_each_others_requests(
     prometheus: FakePrometheus, reader: Reader
 ) -> None:
     prometheus.row(Question.PICKER_TIMES, POOL, AT_S)
-    prometheus.row(Question.PICKER_QUEUE, POOL | {"model_name": "chat", "target_model_name": "llama"}, 4.0)
-    prometheus.row(Question.PICKER_QUEUE, POOL | {"model_name": "qwen", "target_model_name": ""}, 2.0)
+    prometheus.row(Question.PICKER_QUEUE, QUEUED | {"model_name": "chat", "target_model_name": "llama"}, 4.0)
+    prometheus.row(Question.PICKER_QUEUE, QUEUED | {"model_name": "qwen", "target_model_name": ""}, 2.0)
     policies = [asked(pool="pool"), asked(policy="models/qwen", pool="pool")]
 
     told = await reader.signals.read(policies, AT_S)
 
     assert [answer.gateway_waiting for answer in told.values()] == [4.0, 2.0]
+
+
+async def test_what_the_picker_refuses_is_told_by_the_second(prometheus: FakePrometheus, reader: Reader) -> None:
+    prometheus.row(Question.PICKER_TIMES, POOL, AT_S)
+    prometheus.row(Question.PICKER_QUEUE, REFUSED, 2.5)
+
+    answer = await reader.answer(asked(pool="pool"))
+
+    assert (answer.gateway_waiting, answer.gateway_refused_per_s) == (0.0, 2.5)
+
+
+@pytest.mark.parametrize(("llama", "qwen", "refused"), [(6.0, 2.0, [3.0, 1.0]), (0.0, 0.0, [2.0, 2.0])])
+async def test_refusals_of_a_pool_belong_to_those_whose_requests_wait_in_it(
+    prometheus: FakePrometheus, reader: Reader, llama: float, qwen: float, refused: list[float]
+) -> None:
+    prometheus.row(Question.PICKER_TIMES, POOL, AT_S)
+    prometheus.row(Question.PICKER_QUEUE, QUEUED | {"model_name": "llama"}, llama)
+    prometheus.row(Question.PICKER_QUEUE, QUEUED | {"model_name": "qwen"}, qwen)
+    prometheus.row(Question.PICKER_QUEUE, REFUSED, 4.0)
+    policies = [asked(pool="pool"), asked(policy="models/qwen", pool="pool")]
+
+    told = await reader.signals.read(policies, AT_S)
+
+    assert [answer.gateway_refused_per_s for answer in told.values()] == refused
+
+
+async def test_refusals_that_are_no_number_are_missing(prometheus: FakePrometheus, reader: Reader) -> None:
+    prometheus.row(Question.PICKER_TIMES, POOL, AT_S)
+    prometheus.row(Question.PICKER_QUEUE, REFUSED, "NaN")
+
+    answer = await reader.answer(asked(pool="pool"))
+
+    assert answer.gateway_waiting == Missing(why="the endpoint picker has 0 waiting and refuses nan a second")
+    assert answer.gateway_refused_per_s == 0.0
 
 
 async def test_pitfall_1_the_gpus_only_warn(prometheus: FakePrometheus, reader: Reader) -> None:
@@ -350,6 +386,12 @@ async def test_a_replica_that_was_scraped_once_has_a_load_and_nobody_is_at_fault
 
     assert await work_of(reader) == Missing(why="its engine was scraped only once in the last minute")
     assert reader.account.lacking["models/llama"] == {}
+
+
+async def test_an_engine_tells_what_it_prefills_and_what_it_refuses(prometheus: FakePrometheus, reader: Reader) -> None:
+    prometheus.pod("a", counted=COUNTED | {Told.PREFILLING: 0.4, Told.REFUSED: 1.5})
+
+    assert await work_of(reader) == replace(WORK, prefilling=0.4, refused_per_s=1.5)
 
 
 async def test_without_a_token_there_is_no_time_between_them(prometheus: FakePrometheus, reader: Reader) -> None:

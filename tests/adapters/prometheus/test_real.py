@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import pytest
@@ -66,6 +66,9 @@ def worked(step: int, text: str = QUEUEING) -> str:
         r"e2e_request_latency_seconds_count\{[^}]*\}": 2.0 * for_s,
         r"inter_token_latency_seconds_sum\{[^}]*\}": 3.96 * for_s,
         r"inter_token_latency_seconds_count\{[^}]*\}": 198.0 * for_s,
+        r"request_prefill_time_seconds_sum\{[^}]*\}": 0.25 * for_s,
+        r'admission_rejections_total\{[^}]*"max_num_queued_reqs"\}': 0.5 * for_s,
+        r'admission_rejections_total\{[^}]*"max_num_queued_tokens"\}': 0.25 * for_s,
     }
     for pattern, value in counted.items():
         text = re.sub(rf"(vllm:{pattern}) .*", rf"\g<1> {1e6 + value}", text)
@@ -106,6 +109,13 @@ DCGM = lines(
     'DCGM_FI_DEV_XID_ERRORS{gpu="1",exported_pod="a",exported_namespace="models"} 79',
     'DCGM_FI_PROF_PIPE_TENSOR_ACTIVE{gpu="0",exported_pod="a",exported_namespace="models"} 0.4',
 )
+REFUSALS = 'llm_d_epp_flow_control_requests_total{{inference_pool="pool",outcome="{}",priority="0"}}'
+PICKER_WORK = counting(
+    (REFUSALS.format("Dispatched"), 30.0),
+    (REFUSALS.format("RejectedCapacity"), 2.0),
+    (REFUSALS.format("EvictedTTL"), 1.0),
+    (REFUSALS.format("RejectedOther"), 5.0),
+)
 PICKER = lines(
     'llm_d_epp_flow_control_pool_saturation{inference_pool="pool",stage="decode"} 0.5',
     'llm_d_epp_flow_control_queue_size{inference_pool="pool",model_name="tiny",fairness_id="x",priority="0"} 3',
@@ -138,6 +148,8 @@ SGLANG_ANSWERED = (
     ('sglang:num_requests_total{model_name="tiny",is_streaming="false"}', 0.5),
     ('sglang:inter_token_latency_seconds_sum{model_name="tiny"}', 3.96),
     ('sglang:inter_token_latency_seconds_count{model_name="tiny"}', 198.0),
+    ('sglang:per_stage_req_latency_seconds_sum{model_name="tiny",stage="prefill_forward"}', 0.25),
+    ('sglang:per_stage_req_latency_seconds_sum{model_name="tiny",stage="decode_forward"}', 9.0),
 )
 SGLANG_WORK = counting(
     *((SGLANG_REALTIME.format(rank, rank // 2, "prefill_compute"), 450.0) for rank in range(4)),
@@ -165,6 +177,17 @@ TGI_WORK = counting(
     ("tgi_request_success", 2.0),
     ("tgi_request_mean_time_per_token_duration_sum", 0.04),
     ("tgi_request_mean_time_per_token_duration_count", 2.0),
+)
+TIMED = replace(WORK, prefilling=0.25, refused_per_s=0.75)
+"""What `worked` comes to. Refusals have no engine: of two in one server they are told once."""
+
+TWICE = Work(
+    prefill_tokens_per_s=1800.0,
+    decode_tokens_per_s=400.0,
+    finished_per_s=4.0,
+    inter_token_latency_s=0.02,
+    prefilling=0.5,
+    refused_per_s=0.75,
 )
 WORKED = [worked(step) for step in range(4)]
 
@@ -194,8 +217,8 @@ PAGES = [
     Page(labels=of_pod("b2", "buckets"), texts=[grown(vllm(), 2 * n) for n in range(1, 10)], ends_at_s=AT_S),
     Page(labels=of_pod("r", "restarted"), texts=[grown(vllm(), n) for n in (6, 7, 8, 1, 2, 3)], ends_at_s=AT_S),
     Page(labels=of_pod("dcgm", "monitoring"), texts=[DCGM], ends_at_s=AT_S, job="gpus"),
-    Page(labels=of_pod("picker"), texts=[PICKER], ends_at_s=AT_S, job="picker"),
-    Page(labels=of_pod("picker"), texts=[PICKER], ends_at_s=AT_S, job="picker-again"),
+    Page(labels=of_pod("picker"), texts=along(PICKER, PICKER_WORK), ends_at_s=AT_S, job="picker"),
+    Page(labels=of_pod("picker"), texts=along(PICKER, PICKER_WORK), ends_at_s=AT_S, job="picker-again"),
     Page(labels=of_pod("old-picker"), texts=[OLD_PICKER], ends_at_s=AT_S, job="picker"),
 ]
 
@@ -230,7 +253,9 @@ async def test_the_real_exposition_is_read_as_means_of_a_minute_and_the_last_que
     answer = await told(reader, tiny("a"))
 
     # The mean of the four samples of the last minute, not of all five; scraped by two jobs, and counted once.
-    assert answer.loads["a"] == Load(at_s=AT_S - 5.0, running=3.0, waiting=26.0, kv_usage=0.5, work=work())
+    assert answer.loads["a"] == Load(
+        at_s=AT_S - 5.0, running=3.0, waiting=26.0, kv_usage=0.5, work=replace(work(), prefilling=0.0)
+    )
     assert set(reader.outcomes) == {"answered"}
 
 
@@ -305,13 +330,13 @@ async def test_tensorrt_llm_behind_triton_is_read_too(reader: Reader) -> None:
 @pytest.mark.parametrize(
     ("pod", "engine", "expected"),
     [
-        ("busy", Engine.VLLM, WORK),
-        ("young", Engine.VLLM, WORK),
-        ("lost", Engine.VLLM, WORK),
-        ("engines", Engine.VLLM, work(prefill=1800.0, decode=400.0, finished=4.0, inter_token_latency_s=0.02)),
+        ("busy", Engine.VLLM, TIMED),
+        ("young", Engine.VLLM, TIMED),
+        ("lost", Engine.VLLM, TIMED),
+        ("engines", Engine.VLLM, TWICE),
         ("old", Engine.VLLM, WORK),
-        ("sglang", Engine.SGLANG, work(prefill=900.0, decode=220.0, finished=2.0, inter_token_latency_s=0.02)),
-        ("sglang-old", Engine.SGLANG, WORK),
+        ("sglang", Engine.SGLANG, replace(WORK, decode_tokens_per_s=220.0, prefilling=0.25)),
+        ("sglang-old", Engine.SGLANG, replace(WORK, prefilling=0.25)),
         ("trtllm", Engine.TENSORRT_LLM, WORK),
         ("tgi", Engine.TGI, WORK),
     ],
@@ -324,7 +349,12 @@ async def test_work_is_what_the_counters_grew_by_in_each_second(
     load = answer.loads[pod]
     assert isinstance(load, Load)
     assert isinstance(load.work, Work), load.work
-    assert astuple(load.work) == pytest.approx(astuple(expected), rel=1e-6)
+    assert rates(load.work) == pytest.approx(rates(expected), rel=1e-6)
+
+
+def rates(told: Work) -> tuple[float | None, ...]:
+    """All that is told, 0 where prefills are not timed: no number is near None."""
+    return astuple(replace(told, prefilling=told.prefilling or 0.0))
 
 
 @pytest.mark.parametrize(
@@ -399,6 +429,9 @@ async def test_the_pickers_queue_is_counted_once_under_whatever_name(reader: Rea
     former = await told(reader, tiny(pool="old"))
 
     assert (current.gateway_waiting, former.gateway_waiting) == (7.0, 5.0)
+    # Of two jobs once, and neither what was dispatched nor what made no sense.
+    assert current.gateway_refused_per_s == pytest.approx(3.0)
+    assert former.gateway_refused_per_s == 0.0
 
 
 async def test_a_users_own_queries_may_be_scalars_or_vectors(reader: Reader) -> None:

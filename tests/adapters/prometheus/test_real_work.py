@@ -1,6 +1,7 @@
 """The whole way: a modelled engine, its page as vLLM writes it, a real Prometheus, and the work that we read there."""
 
-from dataclasses import astuple
+from collections.abc import Mapping
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,11 @@ import pytest
 
 from scaler.adapters.clock import SystemClock
 from scaler.adapters.prometheus import Server
+from scaler.core.capacity import busy_share
 from scaler.core.model import Load, Work
 from scaler.sim.latency import LLAMA_8B_H100
 from scaler.sim.plant import Reading
-from scaler.sim.trace import shipped
+from scaler.sim.trace import Trace, shipped
 from testbed.emulator.arrivals import Poisson, steady
 from testbed.emulator.fleet import Fleet, Service
 from tests.adapters.prometheus.conftest import Reader
@@ -25,11 +27,14 @@ WITHIN = 0.05
 """A slope through four samples weighs the middle of the minute more than a difference does."""
 
 SCRAPES = 4
+CHAT = shipped()
+PROMPTS = replace(CHAT, output_tokens=np.ones_like(CHAT.output_tokens))
+"""What a replica gets that only prefills: each answer is its first token."""
 
 
-def life(rps: float) -> tuple[list[str], list[Reading]]:
+def life(rps: float, lengths: Trace = CHAT) -> tuple[list[str], list[Reading]]:
     """A minute of a replica that has served for another one, a scrape every 15 s: what it says, and what is true."""
-    arrivals = Poisson(steady(rps), shipped(), seed=1)
+    arrivals = Poisson(steady(rps), lengths, seed=1)
     fleet = Fleet(Service(name="x", model="tiny", engines={"": LLAMA_8B_H100}, arrivals=arrivals, holds=True), seed=1)
     replica = fleet.add("", born_s=AT_S - 120.0)
     fleet.set_ready(replica, is_ready=True)
@@ -53,19 +58,37 @@ def between(first: Reading, last: Reading) -> Work:
     )
 
 
-async def test_the_work_that_is_read_is_the_work_that_was_done(tmp_path: Path) -> None:
-    lives = {f"rps-{rps:g}": life(rps) for rps in (4.0, 8.0, 25.0)}
+async def read(lives: Mapping[str, tuple[list[str], list[Reading]]], folder: Path) -> Mapping[str, Load]:
+    """What is read of the pods of ``lives``."""
     pages = [
         Page(labels={"namespace": "models", "pod": pod}, texts=texts, ends_at_s=AT_S)
         for pod, (texts, _) in lives.items()
     ]
-    with scraped(Pages(pages), tmp_path, program()) as url:
+    with scraped(Pages(pages), folder, program()) as url:
         reader = Reader(Server(url=url))
         answer = await reader.answer(asked(*lives, model="tiny"), AT_S)
         reader.signals.close()
+    return {pod: load for pod, load in answer.loads.items() if isinstance(load, Load)}
+
+
+async def test_the_work_that_is_read_is_the_work_that_was_done(tmp_path: Path) -> None:
+    lives = {f"rps-{rps:g}": life(rps) for rps in (4.0, 8.0, 25.0)}
+    loads = await read(lives, tmp_path)
 
     for pod, (_, readings) in lives.items():
-        load, true = answer.loads[pod], between(readings[0], readings[-1])
-        assert isinstance(load, Load)
-        assert isinstance(load.work, Work), load.work
-        assert astuple(load.work) == pytest.approx(astuple(true), rel=WITHIN)
+        told, true = loads[pod].work, between(readings[0], readings[-1])
+        assert isinstance(told, Work), told
+        rates = astuple(replace(told, prefilling=0.0))
+        assert rates == pytest.approx(astuple(replace(true, prefilling=0.0)), rel=WITHIN)
+
+
+async def test_how_busy_a_replica_is_that_only_prefills_is_told_by_its_prefills(tmp_path: Path) -> None:
+    lives = {f"rps-{rps:g}": life(rps, PROMPTS) for rps in (5.0, 15.0, 30.0)}
+    loads = await read(lives, tmp_path)
+
+    for pod, (_, readings) in lives.items():
+        told = loads[pod].work
+        assert isinstance(told, Work), told
+        assert told.prefilling is not None
+        busy = (readings[-1].busy_s - readings[0].busy_s) / ((SCRAPES - 1) * STEP_S)
+        assert busy_share(told.prefilling) == pytest.approx(busy, rel=0.15)
