@@ -5,8 +5,10 @@ READY := .venv/.ready
 COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock (from $$($(BIN)/python tools/stale.py --digest))" pyproject.toml
 
-# The slow tests share one control plane, so they run in one process.
 FAST_TESTS = $(BIN)/python -m pytest -m "not slow and not bench" --quiet --numprocesses auto
+# The tests of tests/cluster share one control plane, so they run in one process, alone on the machine.
+SLOW_TESTS = $(BIN)/python -m pytest -m "slow and not bench" --ignore tests/cluster --quiet --numprocesses auto
+CLUSTER_TESTS = $(BIN)/python -m pytest -m "slow and not bench" tests/cluster
 
 .PHONY: help demo test e2e e2e-vllm check format lock crd proto testbed dev bench
 
@@ -26,10 +28,11 @@ demo: $(READY)  ## Run the controller against an embedded cluster, on a real hou
 
 test: $(READY)  ## Run every test
 	$(FAST_TESTS)
-	$(BIN)/python -m pytest -m "slow and not bench"
+	$(SLOW_TESTS)
+	$(CLUSTER_TESTS)
 
 e2e: testbed  ## Run the tests on the real control plane only, KEDA's among them
-	$(BIN)/python -m pytest -m "slow and not bench" tests/cluster
+	$(CLUSTER_TESTS)
 
 e2e-vllm: testbed  ## Run real vLLM engines behind a real gateway; installs 6 GB into the cache, once
 	$(BIN)/python -m pytest tests/cluster/test_vllm.py
@@ -47,7 +50,7 @@ format: $(READY)  ## Format, and mend what ruff can mend
 	$(BIN)/ruff check --fix
 
 lock: $(READY)  ## Compile requirements/*.txt from pyproject.toml
-	$(COMPILE) --extra sim --output-file requirements/run.txt
+	$(COMPILE) --output-file requirements/run.txt
 	$(COMPILE) --extra sim --group dev --output-file requirements/dev.txt
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
 		--custom-compile-command "make lock" --override testbed/vllm/overrides.txt \

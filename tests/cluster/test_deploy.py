@@ -14,15 +14,20 @@ from tests.cluster.running import Controller, Start, World, add_servers
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180), pytest.mark.usefixtures("kubeconfig")]
 
-BASE: Final = Path(__file__).parents[2] / "deploy" / "base"
+DEPLOY: Final = Path(__file__).parents[2] / "deploy"
+BASE: Final = DEPLOY / "base"
+CRD: Final = "customresourcedefinition.apiextensions.k8s.io/scalingpolicies.forebay.dev"
 PODS: Final = "/api/v1/namespaces/forebay/pods"
 BINDING: Final = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/forebay-controller"
 
 
-def test_all_of_the_base_is_accepted(cluster: ControlPlane) -> None:
-    told = cluster.kubectl("apply", "--server-side", "--dry-run=server", "--validate=strict", "-k", str(BASE))
+@pytest.mark.parametrize("folder", ["base", "crd", "examples/overlay"])
+def test_all_that_is_to_be_applied_is_accepted(cluster: ControlPlane, folder: str) -> None:
+    words = ["--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict"]
+    told = cluster.kubectl("apply", *words, "-k", str(DEPLOY / folder))
 
-    assert "deployment.apps/forebay serverside-applied (server dry run)" in told
+    assert f"{CRD} serverside-applied (server dry run)" in told
+    assert ("deployment.apps/forebay serverside-applied (server dry run)" in told) == (folder != "crd")
     assert all(line.endswith("serverside-applied (server dry run)") for line in told.splitlines())
 
 

@@ -249,11 +249,11 @@ def memories_of(key: TargetKey) -> st.SearchStrategy[TargetMemory]:
 
 def capacities_of(asked: Policy) -> tuple[CapacityMemory, ...]:
     """What an hour of minutes has told of the replicas of every target."""
-    return tuple(_capacity_of(target.key) for target in asked.targets())
+    return tuple(replace(AN_HOUR, key=target.key) for target in asked.targets())
 
 
-def _capacity_of(key: TargetKey) -> CapacityMemory:
-    capacity = CapacityMemory(key=key, node_class="H100")
+def _an_hour() -> CapacityMemory:
+    capacity = CapacityMemory(key=TargetKey(version="v1", role=Role.SERVE.value), node_class="H100")
     for age_s in range(3600, 0, -60):
         at_s = START_S - age_s
         busy = load(running=20.0, waiting=1.0, kv_usage=0.5, at_s=at_s)
@@ -264,6 +264,10 @@ def _capacity_of(key: TargetKey) -> CapacityMemory:
         )
         capacity = learned(capacity, Fleet(requested=2, replicas=told))
     return capacity
+
+
+AN_HOUR: Final = _an_hour()
+"""Learned once, and before any part of the core is exchanged for a wrong one."""
 
 
 def courses_of(asked: Policy, tokens_per_s: Sequence[float]) -> tuple[Course, ...]:

@@ -9,7 +9,8 @@ import yaml
 from scaler.api.keda import SCALER_ADDRESS
 from scaler.settings import Settings, settings_from
 
-BASE: Final = Path(__file__).parents[2] / "deploy" / "base"
+DEPLOY: Final = Path(__file__).parents[2] / "deploy"
+BASE: Final = DEPLOY / "base"
 
 
 def documents(name: str) -> list[dict[str, Any]]:
@@ -102,8 +103,16 @@ def test_keda_finds_every_replica_where_a_policy_says_by_default() -> None:
     assert services()["forebay-scaler"]["clusterIP"] == "None"
 
 
-def test_every_file_of_the_base_is_in_it() -> None:
+def test_every_file_of_the_base_is_in_it_and_the_kind_too() -> None:
     base = one("Kustomization")
     listed = {*base["resources"], *base["configMapGenerator"][0]["files"], "kustomization.yaml"}
+    (kind,) = yaml.safe_load((DEPLOY / "crd" / "kustomization.yaml").read_text(encoding="utf-8"))["resources"]
 
-    assert listed == {path.name for path in BASE.iterdir()}
+    assert listed - {"../crd"} == {path.name for path in BASE.iterdir()}
+    assert yaml.safe_load((DEPLOY / "crd" / kind).read_text(encoding="utf-8"))["kind"] == "CustomResourceDefinition"
+
+
+def test_the_settings_of_the_overlay_are_settings_that_there_are() -> None:
+    given = settings_from(["--config", str(DEPLOY / "examples" / "overlay" / "settings.yaml")])
+
+    assert given.advise_only
