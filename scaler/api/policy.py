@@ -38,6 +38,7 @@ def policy_of(document: ScalingPolicy, at_s: float) -> model.Policy:
         inter_token_latency=_objective(spec.objectives.inter_token_latency),
         actuation=spec.actuation,
         paused=document.metadata.annotations.get(PAUSED, "false") != "false",
+        priority=spec.capacity.priority,
     )
 
 

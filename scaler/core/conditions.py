@@ -6,7 +6,7 @@ from typing import Final
 from scaler.core.demand import NOBODY_READ, NOBODY_READY
 from scaler.core.limits import stuck_replicas
 from scaler.core.model import Fleet, Missing, Observation, Policy, Replica, TargetKey
-from scaler.core.plan import Condition, FloorAdvice, Ruling
+from scaler.core.plan import Condition, FloorAdvice, Portion, Ruling
 from scaler.core.release import Shift, Stage
 
 NOBODY_IS_READY: Final = "NobodyReady"
@@ -18,11 +18,12 @@ def conditions_of(
     observation: Observation,
     needs: Mapping[TargetKey, Ruling | Missing],
     shift: Shift | None,
+    portions: Sequence[Portion],
     at_s: float,
 ) -> tuple[Condition, ...]:
     """Ready, SignalsHealthy, CapacityAvailable and Releasing, in this order; the edge adds what only it can see."""
     signals = _signals_healthy(policy, observation, needs)
-    capacity = _capacity_available(policy, observation, at_s)
+    capacity = _capacity_available(policy, observation, portions, at_s)
     return (_ready(signals, capacity), signals, capacity, _releasing(policy, observation, shift))
 
 
@@ -66,13 +67,19 @@ def _signals_healthy(
     return Condition(type="SignalsHealthy", status=True, reason="Read", message="every ready replica was read")
 
 
-def _capacity_available(policy: Policy, observation: Observation, at_s: float) -> Condition:
+def _capacity_available(
+    policy: Policy, observation: Observation, portions: Sequence[Portion], at_s: float
+) -> Condition:
     fleets = [(seen.key, seen.fleet) for seen in observation.fleets]
     unseen = [(key, fleet) for key, fleet in fleets if isinstance(fleet, Missing)]
     if unseen:
         key, missing = unseen[0]
         message = f"the replicas of {key} are not known: {missing.why}"
         return Condition(type="CapacityAvailable", status=None, reason="NotSeen", message=message)
+    short = [portion for portion in portions if portion.granted < portion.want]
+    if short:
+        message = f"{short[0].key}: {short[0].because}"
+        return Condition(type="CapacityAvailable", status=False, reason="GpusShort", message=message)
     for key, fleet in fleets:
         shortage = _shortage(key, fleet, policy, at_s) if isinstance(fleet, Fleet) else None
         if shortage is not None:

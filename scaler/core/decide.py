@@ -3,7 +3,7 @@
 This page is the order of a decision; each stage is explained in its own module.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, floor
 
@@ -11,7 +11,7 @@ from scaler.core import release
 from scaler.core.commands import commands_of
 from scaler.core.conditions import conditions_of, forecastable, replicas_alike
 from scaler.core.demand import as_believed, unheard
-from scaler.core.limits import Case, least, limited, remembered
+from scaler.core.limits import Case, least, limited, remembered, wanted
 from scaler.core.loading import learn, load_time
 from scaler.core.memory import Memory, TargetMemory
 from scaler.core.model import (
@@ -20,6 +20,7 @@ from scaler.core.model import (
     Missing,
     Observation,
     Policy,
+    Pools,
     Replica,
     Role,
     Snapshot,
@@ -28,7 +29,8 @@ from scaler.core.model import (
     Version,
 )
 from scaler.core.need import learned_of, slow_of, work_of
-from scaler.core.plan import FloorAdvice, LoadTime, Plan, Ruling, TargetPlan
+from scaler.core.plan import FloorAdvice, LoadTime, Plan, Portion, Ruling, TargetPlan
+from scaler.core.share import Claim, claim_of, portions_of, shared, with_portion
 from scaler.core.wish import wish_of
 
 GAP_S = 120.0
@@ -63,31 +65,79 @@ class _Traffic:
     ceilings: Mapping[str, Mapping[str, int]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draft:
+    """One target's plan before anybody else's, and the wish that it began with."""
+
+    case: Case
+    wish: Ruling
+    plan: TargetPlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Alone:
+    """All that one policy comes to by itself; the others have their say in `share`."""
+
+    sight: _Sight
+    shift: release.Shift | None
+    drafts: tuple[_Draft, ...]
+
+
 def decide(world: Snapshot, memories: Mapping[str, Memory], policies: Iterable[Policy]) -> tuple[Plan, ...]:
     """A plan for every policy that the snapshot shows, in their order; one that was not seen gets none."""
-    return tuple(
-        _decide(policy, world.models[policy.name], memories.get(policy.name), world.at_s)
+    alone = [
+        _alone(policy, world.models[policy.name], memories.get(policy.name), world.at_s)
         for policy in policies
         if policy.name in world.models
-    )
+    ]
+    portions = _portions(alone, world.pools)
+    return tuple(_settled(each, portions.get(each.sight.policy.name, {})) for each in alone)
 
 
-def _decide(policy: Policy, observation: Observation, memory: Memory | None, at_s: float) -> Plan:
+def decide_again(
+    policy: Policy, observation: Observation, memory: Memory, portions: Sequence[Portion], at_s: float
+) -> Plan:
+    """The plan for one policy, given what the GPUs that are short were shared out to it."""
+    return _settled(_alone(policy, observation, memory, at_s), {portion.key: portion for portion in portions})
+
+
+def _portions(alone: Sequence[_Alone], pools: Pools) -> Mapping[str, Mapping[TargetKey, Portion]]:
+    """What each policy's targets get of GPUs that are short, by policy; nothing is short that nobody has counted."""
+    if isinstance(pools.products, Missing) and isinstance(pools.quotas, Missing):
+        return {}
+    found = [_claim(draft, each) for each in alone for draft in each.drafts]
+    by_policy: dict[str, dict[TargetKey, Portion]] = {}
+    for (policy, key), portion in portions_of([claim for claim in found if claim is not None], pools).items():
+        by_policy.setdefault(policy, {})[key] = portion
+    return by_policy
+
+
+def _claim(draft: _Draft, alone: _Alone) -> Claim | None:
+    return claim_of(wanted(draft.plan, draft.case), draft.case, alone.sight.memory.load_samples)
+
+
+def _alone(policy: Policy, observation: Observation, memory: Memory | None, at_s: float) -> _Alone:
     sight = _look(policy, observation, _entered(memory, at_s), at_s)
     traffic = _traffic(sight)
-    shift = None if traffic is None else traffic.shift
     cases = [case for target in policy.targets() if (case := _case(target, sight, traffic)) is not None]
-    planned = [_planned(case, sight) for case in cases]
+    drafts = tuple(_drafted(case, sight) for case in cases)
+    return _Alone(sight=sight, shift=None if traffic is None else traffic.shift, drafts=drafts)
+
+
+def _settled(alone: _Alone, portions: Mapping[TargetKey, Portion]) -> Plan:
+    sight, shift = alone.sight, alone.shift
+    policy, observation = sight.policy, sight.observation
+    planned = [_planned(draft, portions.get(draft.case.target.key)) for draft in alone.drafts]
     targets = tuple(plan for plan, _ in planned)
     weights = Missing(why="no route is moved") if shift is None else shift.weights
     return Plan(
         policy=policy.name,
-        at_s=at_s,
+        at_s=sight.at_s,
         targets=targets,
         release=None if shift is None else shift.ruling,
         weights=weights,
         conditions=(
-            *conditions_of(policy, observation, sight.needs, shift, at_s),
+            *conditions_of(policy, observation, sight.needs, shift, tuple(portions.values()), sight.at_s),
             forecastable(sight.advice),
             replicas_alike(sight.slow),
         ),
@@ -96,6 +146,7 @@ def _decide(policy: Policy, observation: Observation, memory: Memory | None, at_
         memory=_next_memory(sight, tuple(kept for _, kept in planned), shift),
         advice=sight.advice,
         tokens_per_s=sight.tokens_per_s,
+        portions=tuple(portions.values()),
     )
 
 
@@ -228,13 +279,19 @@ def _steady(need: Ruling | Missing, share_percent: int) -> int:
     return ceil(steady * share_percent / WHOLE_PERCENT)
 
 
-def _planned(case: Case, sight: _Sight) -> tuple[TargetPlan, TargetMemory]:
+def _drafted(case: Case, sight: _Sight) -> _Draft:
     need = sight.needs[case.target.key]
     if not case.demand_known and isinstance(need, Ruling):
         need = Missing(why="this version's share of the traffic is not known")
     wish = wish_of(need, case.share_percent, case.fleet)
-    plan = limited(wish, case)
-    return plan, remembered(wish, plan.replicas, case)
+    return _Draft(case=case, wish=wish, plan=limited(wish, case))
+
+
+def _planned(draft: _Draft, portion: Portion | None) -> tuple[TargetPlan, TargetMemory]:
+    plan = shared(draft.plan, draft.case, portion)
+    is_full = portion is not None and portion.fits == 0
+    memory = remembered(draft.wish, plan.replicas, draft.case, knows_why=is_full)
+    return plan, with_portion(memory, portion, draft.case)
 
 
 def _next_memory(sight: _Sight, targets: tuple[TargetMemory, ...], shift: release.Shift | None) -> Memory:

@@ -11,6 +11,7 @@ RULE_WORDS: Final = {
     "wish": "Needed",
     "keep": "Kept, since the demand is not known",
     "room": "No room",
+    "probe": "Trying for room",
     "step_up": "Growing in steps",
     "full_window": "Watched too short",
     "intact": "Work not seen",
@@ -21,6 +22,8 @@ RULE_WORDS: Final = {
     "warm_floor": "Warm pool",
     "bounds": "Bounds",
     "paused": "Paused",
+    "share": "GPUs are short",
+    "give_way": "Giving way",
 }
 """What each rule is called when it is told to people; the rule's own name is for metrics."""
 

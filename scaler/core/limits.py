@@ -10,7 +10,7 @@ from functools import cached_property
 from math import ceil
 from typing import Final
 
-from scaler.core.memory import TargetMemory, Wished
+from scaler.core.memory import Shortage, TargetMemory, Wished
 from scaler.core.model import WHOLE_PERCENT, Fleet, Phase, Policy, Replica, Target
 from scaler.core.plan import LoadTime, Ruling, TargetPlan
 
@@ -23,6 +23,16 @@ HOLD_LEAST_S: Final = 60.0
 
 UNSCHEDULABLE_PATIENCE_S: Final = 60.0
 """A replica that no node takes for this long has met a shortage; the scheduler retries within seconds."""
+
+PROBE_WAIT_S: Final = 60.0
+PROBE_WAIT_MOST_S: Final = 900.0
+"""After a shortage room is tried again after one minute, then two, four, and so on up to a quarter of an hour."""
+
+PROBE_MOST: Final = 16
+"""A try of so many replicas that all found a node ends the caution: that is two nodes of eight GPUs."""
+
+SHORTAGE_KEPT_S: Final = 3600.0
+"""So long after it began a shortage that did not come back is forgotten."""
 
 WISHES_KEPT_S: Final = 3600.0
 """A hold that follows the load time may grow up to this from one tick to the next; a longer one is kept whole."""
@@ -88,6 +98,28 @@ def room(wish: int, case: Case) -> Ruling | None:
         return None
     because = f"{len(stuck)} of the {case.requested} asked for cannot start ({stuck[0].name}: {_stuck_why(stuck[0])})"
     return Ruling(rule="room", before=wish, after=case.requested, because=because, facts={"stuck": len(stuck)})
+
+
+def probe(wish: int, case: Case) -> Ruling | None:
+    """After a shortage room is tried with one replica, and with twice as many whenever all of a try found a node."""
+    shortage = case.memory.shortage
+    if shortage is None or not shortage.is_over or wish <= case.requested:
+        return None
+    tried, ago_s = _unplaced(case.fleet), case.at_s - shortage.began_s
+    facts = {"step": shortage.step, "wait_s": shortage.wait_s, "ago_s": ago_s}
+    if tried > 0:
+        because = f"after a shortage {_replicas(tried)} must find a node first"
+        return _no_more_than(case.requested, wish, "probe", because, facts)
+    if ago_s < shortage.wait_s:
+        because = f"replicas found no node {ago_s:.0f} s ago, and the next try is {shortage.wait_s:.0f} s after that"
+        return _no_more_than(case.requested, wish, "probe", because, facts)
+    because = f"after a shortage room is tried with {_replicas(shortage.step)} more"
+    return _no_more_than(case.requested + shortage.step, wish, "probe", because, facts)
+
+
+def _unplaced(fleet: Fleet) -> int:
+    """The replicas that are asked for and have no node yet."""
+    return max(0, fleet.requested - len(fleet.placed()))
 
 
 def stuck_replicas(fleet: Fleet, policy: Policy, at_s: float) -> tuple[Replica, ...]:
@@ -245,8 +277,11 @@ def paused(wish: int, case: Case) -> Ruling | None:
     return _changed(Ruling(rule="paused", before=wish, after=case.requested, because=because, facts={}))
 
 
+SUPPLY: Final[tuple[Rule, ...]] = (room, probe)
+"""The rules that speak of what there is to have; without them a target's number is what it wants."""
+
 RULES: Final[tuple[Rule, ...]] = (
-    room,
+    *SUPPLY,
     step_up,
     full_window,
     intact,
@@ -270,10 +305,30 @@ def limited(wish: Ruling, case: Case) -> TargetPlan:
     return TargetPlan(key=case.target.key, trail=tuple(trail))
 
 
-def remembered(wish: Ruling, planned: int, case: Case) -> TargetMemory:
-    """What the next tick must know of this target after ``planned`` was decided on ``wish``."""
+def wanted(plan: TargetPlan, case: Case) -> int:
+    """What the target of ``plan`` would have, were there room for all of it."""
+    if not any(ruling.rule in {rule.__name__ for rule in SUPPLY} for ruling in plan.trail):
+        return plan.replicas
+    wish = plan.trail[0].after
+    for rule in RULES:
+        ruling = None if rule in SUPPLY else rule(wish, case)
+        wish = wish if ruling is None else ruling.after
+    return wish
+
+
+def remembered(wish: Ruling, planned: int, case: Case, *, knows_why: bool = False) -> TargetMemory:
+    """What the next tick must know of this target after ``planned`` was decided on ``wish``.
+
+    ``knows_why`` says that the GPUs that are free explain why replicas find no node: then nothing has to be tried.
+    """
     left = turns_left(case)
-    memory = replace(case.memory, wished=_wished(wish, case), turns_left=left, turns_at_s=case.at_s)
+    memory = replace(
+        case.memory,
+        wished=_wished(wish, case),
+        turns_left=left,
+        turns_at_s=case.at_s,
+        shortage=_shortage(planned, case, knows_why=knows_why),
+    )
     if not case.demand_known:
         memory = replace(memory, known_from_s=None)
     elif memory.known_from_s is None:
@@ -284,6 +339,29 @@ def remembered(wish: Ruling, planned: int, case: Case) -> TargetMemory:
     turned = memory.direction == -direction
     moved = replace(memory, direction=direction, turns_left=left - 1.0 if turned else left)
     return replace(moved, grown_at_s=case.at_s) if direction > 0 else replace(moved, shrunk_at_s=case.at_s)
+
+
+def _shortage(planned: int, case: Case, *, knows_why: bool) -> Shortage | None:
+    """What is known of a shortage now: one that came back makes the next try wait twice as long."""
+    before = case.memory.shortage
+    if _is_short(case):
+        return before if knows_why or (before is not None and not before.is_over) else _begun(before, case.at_s)
+    if before is None or case.at_s - before.began_s > SHORTAGE_KEPT_S or before.step > PROBE_MOST:
+        return None
+    now = replace(before, is_over=True)
+    if now.probed is not None and len(case.fleet.placed()) >= now.probed:
+        now = replace(now, probed=None, step=2 * now.step)
+    return replace(now, probed=planned) if planned > case.requested else now
+
+
+def _is_short(case: Case) -> bool:
+    waiting = (_since(each.unschedulable_since_s, case.at_s) for each in case.fleet.starting())
+    return case.fleet.refused is not None or any(for_s > UNSCHEDULABLE_PATIENCE_S for for_s in waiting)
+
+
+def _begun(before: Shortage | None, at_s: float) -> Shortage:
+    wait_s = PROBE_WAIT_S if before is None else min(2.0 * before.wait_s, PROBE_WAIT_MOST_S)
+    return Shortage(began_s=at_s, wait_s=wait_s)
 
 
 def _wished(wish: Ruling, case: Case) -> tuple[Wished, ...]:

@@ -27,12 +27,28 @@ class Wished:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shortage:
+    """Replicas of a target found no node, or were refused; see `limits.probe`, which reads and writes it.
+
+    It ``began_s``, and ``wait_s`` must have passed since then before room is tried again, with ``step`` replicas.
+    ``probed`` is the count that the try under way asks for, None without one; ``is_over`` says that nothing is stuck.
+    """
+
+    began_s: float
+    wait_s: float
+    step: int = 1
+    probed: int | None = None
+    is_over: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TargetMemory:
     """What the next tick must know of one target.
 
     ``known_from_s`` is since when its demand has been known without a gap, None while it is not. ``direction`` is the
     last change's (+1, -1, 0 for none yet). ``turns_left`` is what was left of the flap budget at ``turns_at_s``,
-    None before the first tick.
+    None before the first tick. ``shared_from_s`` is since when its GPUs have been short without a break, None while
+    they are not, and ``kept`` is what it could keep of them since then; see `share`.
     """
 
     key: TargetKey
@@ -43,6 +59,9 @@ class TargetMemory:
     direction: int = 0
     turns_left: float | None = None
     turns_at_s: float | None = None
+    shortage: Shortage | None = None
+    shared_from_s: float | None = None
+    kept: tuple[Wished, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

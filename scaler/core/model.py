@@ -163,6 +163,14 @@ class Fleet:
         """The replicas that have not been ready yet and are to be."""
         return tuple(replica for replica in self.replicas if replica.phase in STARTING)
 
+    def placed(self) -> tuple[Replica, ...]:
+        """The replicas that have a node, and with it their GPUs, and that nobody has asked to go."""
+        return tuple(
+            replica
+            for replica in self.replicas
+            if replica.deleted_at_s is None and (replica.scheduled_at_s is not None or replica.ready_at_s is not None)
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class TargetKey:
@@ -214,11 +222,41 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """The GPUs of one product (the class of their nodes) on all nodes that take pods.
+
+    ``free_gpus`` of the ``allocatable_gpus`` are held by no pod, whoever's it is.
+    """
+
+    product: str
+    allocatable_gpus: int
+    free_gpus: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """The GPUs that one namespace may ask for, and how many of them no pod has asked for yet."""
+
+    namespace: str
+    hard_gpus: int
+    left_gpus: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pools:
+    """The GPUs that there are, by product, and those that namespaces with a quota may have."""
+
+    products: tuple[Pool, ...] | Missing = Missing(why="nobody has counted the GPUs of the nodes")
+    quotas: tuple[Quota, ...] | Missing = Missing(why="nobody has read the quotas")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """All that one tick may look at: the models by policy name (``namespace/name``), as of ``at_s``."""
+    """All that one tick may look at: the models by policy name (``namespace/name``), and the GPUs, as of ``at_s``."""
 
     at_s: float
     models: Mapping[str, Observation]
+    pools: Pools = Pools()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -330,7 +368,8 @@ class Objective:
 class Policy:
     """One ScalingPolicy, parsed and complete: no defaults are left to fill in.
 
-    ``name`` is ``namespace/name``. ``stale_after_s`` is the age at which a sample no longer counts.
+    ``name`` is ``namespace/name``. ``stale_after_s`` is the age at which a sample no longer counts. Where GPUs are
+    short, the higher ``priority`` is served first, above everybody's floor.
     """
 
     name: str
@@ -347,6 +386,12 @@ class Policy:
     inter_token_latency: Objective | None = None
     actuation: Actuation = Actuation.SCALE
     paused: bool = False
+    priority: int = 0
+
+    @property
+    def namespace(self) -> str:
+        """Where it is, and its targets."""
+        return self.name.partition("/")[0]
 
     def targets(self) -> tuple[Target, ...]:
         """All targets, version by version."""

@@ -89,12 +89,35 @@ class FloorAdvice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Portion:
+    """What one target gets of GPUs that are short, in replicas.
+
+    Of the ``want`` ``granted`` have or find their GPUs now, ``has`` have them already, and ``ceiling`` is what may be
+    asked for, some of which has to wait. ``keeps`` is what no other model has a better claim to, and ``floor`` is never
+    taken. ``fits`` more would find GPUs that are free. ``because`` says whose the GPUs are.
+    """
+
+    key: TargetKey
+    want: int
+    granted: int
+    has: int
+    floor: int
+    keeps: int
+    ceiling: int
+    fits: int
+    because: str
+    facts: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """The answer of one tick for one policy.
 
     ``targets`` are in the policy's order, ``release`` is the ruling on the candidate's weight (None without a route to
     move), ``commands`` are ordered grow, shift, shrink and are empty where nothing differs. ``advice`` is for roles
     that need a warm floor; ``tokens_per_s`` is what one replica of a target carries, as far as it was learned.
+    ``portions`` are of targets whose GPUs are short. They were settled among all policies, so whoever decides again on
+    this one alone takes them as given.
     """
 
     policy: str
@@ -108,6 +131,7 @@ class Plan:
     memory: Memory
     advice: tuple[FloorAdvice, ...] = ()
     tokens_per_s: Mapping[str, float] = field(default_factory=dict)
+    portions: tuple[Portion, ...] = ()
 
     def target(self, key: TargetKey) -> TargetPlan | None:
         """The plan for target ``key``, None where nothing could be planned for it."""

@@ -28,7 +28,10 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One decision on one policy with all that it was taken on; deciding again from it gives the same plan."""
+    """One decision on one policy with all that it was taken on; deciding again from it gives the same plan.
+
+    What it was given of GPUs that were short stands in the plan: others had a say in that.
+    """
 
     policy: Policy
     observation: Observation

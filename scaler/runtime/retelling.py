@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import fields
 
-from scaler.core.decide import decide
-from scaler.core.model import Snapshot
+from scaler.core.decide import decide_again
 from scaler.core.plan import Plan
 from scaler.runtime.ports import Record
 
@@ -20,10 +19,9 @@ def in_force(records: Iterable[Record], at_s: float | None) -> Record | None:
 
 
 def decided_again(record: Record) -> Plan:
-    """The plan that the record's own arguments lead to now."""
-    world = Snapshot(at_s=record.plan.at_s, models={record.policy.name: record.observation})
-    (plan,) = decide(world, {record.policy.name: record.memory}, (record.policy,))
-    return plan
+    """The plan that the record's own arguments lead to now, with the same portions of GPUs that were short."""
+    plan = record.plan
+    return decide_again(record.policy, record.observation, record.memory, plan.portions, plan.at_s)
 
 
 def differences(record: Record) -> tuple[str, ...]:

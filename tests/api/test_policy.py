@@ -82,6 +82,7 @@ def test_every_part_of_a_document_reaches_the_policy_in_the_cores_units() -> Non
         inter_token_latency=model.Objective(percentile=99.5, limit_s=0.06),
         actuation=model.Actuation.KEDA,
         paused=False,
+        priority=10,
     )
 
 

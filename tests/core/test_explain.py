@@ -26,7 +26,7 @@ def told(observation: Observation, asked: Policy | None = None) -> str:
 
 
 def test_every_rule_has_its_words() -> None:
-    assert set(RULE_WORDS) == {rule.__name__ for rule in RULES} | {"wish", "keep"}
+    assert set(RULE_WORDS) == {rule.__name__ for rule in RULES} | {"wish", "keep", "share", "give_way"}
 
 
 def test_a_held_shrink_from_demand_to_command() -> None:

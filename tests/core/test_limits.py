@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from scaler.core import limits
 from scaler.core.limits import RULES, Case, Rule, least, limited, remembered, stuck_replicas
-from scaler.core.memory import TargetMemory, Wished
+from scaler.core.memory import Shortage, TargetMemory, Wished
 from scaler.core.model import Behavior, Fleet, Loading, Policy, Refused, Replica, Target, WarmWindow
 from scaler.core.plan import LoadTime, Ruling
 from tests.builders import BEHAVIOR, START_S, fleet, key, lost, policy, ready, serving, starting, unschedulable
@@ -72,6 +72,7 @@ def test_the_order_of_the_rules() -> None:
     """Growth is bounded first, then shrinking is slowed, and whoever owns the cluster has the last words."""
     assert [rule.__name__ for rule in RULES] == [
         "room",
+        "probe",
         "step_up",
         "full_window",
         "intact",
@@ -89,7 +90,7 @@ def test_a_ruling_bears_the_name_of_its_rule() -> None:
     shrinking = case(
         asked=policy(paused=True, warm_floor=3, min_replicas=4, behavior=replace(BEHAVIOR, grow_step=1)),
         fleet=fleet(*serving(7), unschedulable()),
-        memory=replace(wished((10.0, 7)), known_from_s=None, direction=1),
+        memory=replace(wished((10.0, 7)), known_from_s=None, direction=1, shortage=OVER),
         unheard=(lost(),),
         steady=2,
     )
@@ -97,6 +98,10 @@ def test_a_ruling_bears_the_name_of_its_rule() -> None:
     told = {rule.__name__: rule(wish, shrinking) for rule in RULES for wish in (0, 20) if rule(wish, shrinking)}
 
     assert [ruling.rule for ruling in told.values() if ruling] == [rule.__name__ for rule in RULES]
+
+
+OVER = Shortage(began_s=START_S - 30.0, wait_s=60.0, is_over=True)
+"""A shortage that began 30 s ago, and in which nothing is stuck any more."""
 
 
 # --- Room --------------------------------------------------------------------------------------------------------
@@ -131,6 +136,61 @@ def test_what_is_refused_is_not_asked_for_again() -> None:
     assert because(limits.room, 9, case(fleet=refused)) == (
         "2 of the 4 asked for cannot be created (exceeded quota: gpus)"
     )
+
+
+# --- Trying for room ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ago_s", "step", "tried"),
+    [(59.0, 1, 8), (60.0, 1, 9), (60.0, 4, 12), (60.0, 16, 20)],
+    ids=["too soon", "one at first", "four after two and one", "all that is wished for"],
+)
+def test_after_a_shortage_room_is_tried_in_growing_steps(ago_s: float, step: int, tried: int) -> None:
+    shortage = replace(OVER, began_s=START_S - ago_s, step=step)
+
+    assert after(limits.probe, 20, case(memory=replace(WATCHED, shortage=shortage))) == tried
+
+
+def test_nothing_more_is_tried_while_the_last_try_has_no_node() -> None:
+    shortage = replace(OVER, began_s=START_S - 900.0)
+    waits = case(fleet=fleet(*serving(7), unschedulable(for_s=5.0)), memory=replace(WATCHED, shortage=shortage))
+
+    assert after(limits.probe, 20, waits) == 8
+    assert because(limits.probe, 20, waits) == "after a shortage 1 replica must find a node first"
+
+
+def shortage_of(seen: Case, planned: int | None = None, *, knows_why: bool = False) -> Shortage | None:
+    """What is remembered of a shortage after this case."""
+    wish = Ruling(rule="wish", before=seen.requested, after=seen.requested, because="", facts={})
+    return remembered(wish, planned or seen.requested, seen, knows_why=knows_why).shortage
+
+
+def test_a_replica_that_finds_no_node_begins_a_shortage_and_one_that_comes_back_waits_twice_as_long() -> None:
+    stuck = fleet(*serving(2), unschedulable(for_s=61.0))
+    again = replace(OVER, wait_s=600.0)
+
+    assert shortage_of(case(fleet=stuck)) == Shortage(began_s=START_S, wait_s=60.0)
+    assert shortage_of(case(fleet=stuck, memory=replace(WATCHED, shortage=OVER))) == Shortage(
+        began_s=START_S, wait_s=120.0
+    )
+    assert shortage_of(case(fleet=stuck, memory=replace(WATCHED, shortage=again))) == Shortage(
+        began_s=START_S, wait_s=900.0
+    )
+    assert shortage_of(case(fleet=stuck), knows_why=True) is None
+
+
+def test_a_try_that_found_a_node_doubles_the_next_one_until_there_is_no_doubt() -> None:
+    tried = replace(OVER, probed=8)
+
+    found = shortage_of(case(8, memory=replace(WATCHED, shortage=tried)))
+    waiting = case(fleet=fleet(*serving(7), unschedulable(for_s=5.0)), memory=replace(WATCHED, shortage=tried))
+
+    assert found == replace(OVER, step=2)
+    assert shortage_of(waiting) == tried
+    assert shortage_of(case(8, memory=replace(WATCHED, shortage=replace(OVER, step=32)))) is None
+    assert shortage_of(case(8, memory=replace(WATCHED, shortage=replace(OVER, began_s=START_S - 3601.0)))) is None
+    assert shortage_of(case(8, memory=replace(WATCHED, shortage=OVER)), planned=9) == replace(OVER, probed=9)
 
 
 def test_the_deadline_of_a_start_is_the_policys_budget() -> None:
@@ -527,7 +587,7 @@ cases = st.builds(
 )
 wishes = st.integers(0, 60)
 
-UPWARDS: tuple[Rule, ...] = (limits.room, limits.step_up)
+UPWARDS: tuple[Rule, ...] = (limits.room, limits.probe, limits.step_up)
 DOWNWARDS: tuple[Rule, ...] = (
     limits.full_window,
     limits.intact,
