@@ -25,10 +25,12 @@ from scaler.sim.compare.bar import verdicts
 from scaler.sim.compare.cells import SHARE, Cell
 from scaler.sim.compare.contenders import OURS, STATIC, Contender
 from scaler.sim.compare.outcomes import Job, Outcome, outcome_of, read_outcome
-from scaler.sim.compare.report import as_csv, as_html, verdict_row
+from scaler.sim.compare.pictures import pictures
+from scaler.sim.compare.report import as_csv, as_html
 from scaler.sim.compare.search import Tried, cheapest_first, searched, single_of
 from scaler.sim.compare.standings import Choice, Record, lines, standings
 from scaler.sim.compare.suites import SEEDS, Entry, Part, Thoroughness, generated, public
+from scaler.sim.compare.tables import tables, verdict_row
 from scaler.sim.generated import TuningSeedError
 from scaler.wiring.compare_store import keep, kept, kept_bound
 from scaler.wiring.errors import UserError
@@ -324,15 +326,22 @@ class _Plain:
 
 def _written(asked: Asked, entries: Sequence[Entry], records: Sequence[Record]) -> Told:
     found = standings(records)
-    bar, table = verdicts(found, records), lines(found)
+    bar, over = verdicts(found, records), lines(found)
+    told = tables(bar, over, found)
     unique = {record.outcome.job: record.outcome for record in records}
-    title = f"forebay compare --suite {asked.suite}"
+    title, note = f"forebay compare --suite {asked.suite}", _note(asked, entries)
+    summary = {
+        "title": title,
+        "note": note,
+        "bar": [asdict(each) for each in bar],
+        "lines": [asdict(each) for each in over],
+        "cells": [asdict(each) for each in found],
+        "tables": [each.facts() for each in told],
+    }
     files = {
         CSV: as_csv(unique.values()),
-        PAGE: as_html(title, _note(asked, entries), bar, table, found, records),
-        SUMMARY: json.dumps(
-            {"bar": [asdict(each) for each in bar], "lines": [asdict(each) for each in table]}, indent=1
-        ),
+        PAGE: as_html(title, note, told, pictures(records, found, over)),
+        SUMMARY: json.dumps(summary, indent=1),
     }
     try:
         for name, text in files.items():
@@ -346,6 +355,8 @@ def _note(asked: Asked, entries: Sequence[Entry]) -> str:
     only = f", of which only those with {' and '.join(asked.only)}" if asked.only else ""
     seeds = ", ".join(str(seed) for seed in sorted({seed for entry in entries for seed in entry.seeds}))
     if asked.suite is Suite.PUBLIC:
-        return f"{len(entries)} cells{only}; seeds {seeds}. What is in the suite, and why: docs/design/0013-compare.md."
+        return (
+            f"Cells: {len(entries)}{only}; seeds {seeds}. What is in the suite, and why: docs/design/0013-compare.md."
+        )
     names = ", ".join(entry.cell.workload for entry in entries)
-    return f"{len(entries)} services{only}, one seed of arrivals each: {names}."
+    return f"Services: {len(entries)}{only}, one seed of arrivals each: {names}."

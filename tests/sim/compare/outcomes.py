@@ -19,13 +19,14 @@ def outcome(
     bound: float = 2.0,
     reach: float = 0.995,
     flips_per_hour: float = 0.0,
+    p99_s: float | None = None,
     advised: int | None = None,
 ) -> Outcome:
     figures = {
         "attained": attained,
         "replica_hours": hours,
         "flips_per_hour": flips_per_hour,
-        "ttft_p99_s": None,
+        "ttft_p99_s": p99_s,
         "failed": 0,
         "scale_events": 3,
         "flips": 1,

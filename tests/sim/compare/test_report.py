@@ -5,9 +5,11 @@ import re
 from dataclasses import replace
 
 from scaler.sim.compare.bar import verdicts
+from scaler.sim.compare.pictures import pictures
 from scaler.sim.compare.report import as_csv, as_html
 from scaler.sim.compare.standings import Choice, Record, lines, standings
 from scaler.sim.compare.suites import SEEDS, Part
+from scaler.sim.compare.tables import tables
 from tests.sim.compare.outcomes import CELL, outcome
 
 HEADER = (
@@ -43,7 +45,8 @@ def test_the_page_has_the_bar_and_a_frontier_and_fetches_nothing() -> None:
     records.append(Record(part=Part.GRID, choice=Choice.OWN, outcome=outcome(cell=CELL)))
     found = standings(records)
 
-    page = as_html("title", "a <note>", verdicts(found, records), lines(found), found, records)
+    bar, over = verdicts(found, records), lines(found)
+    page = as_html("title", "a <note>", tables(bar, over, found), pictures(records, found, over))
 
     assert "a &lt;note&gt;" in page
     assert "grid: the objective met in at least 33 of 36 cells" in page
