@@ -7,24 +7,22 @@ where it was, and one whose sources have changed runs again what they touch and 
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from statistics import fmean
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from scaler.sim.compare.bar import verdicts
 from scaler.sim.compare.cells import SHARE, Cell
-from scaler.sim.compare.contenders import OURS, STATIC, Contender
-from scaler.sim.compare.outcomes import Job, Outcome, outcome_of, read_outcome
+from scaler.sim.compare.contenders import STATIC, Contender
+from scaler.sim.compare.outcomes import Job, Outcome, ours_in, outcome_of, read_outcome
 from scaler.sim.compare.pictures import pictures
 from scaler.sim.compare.report import as_csv, as_html
 from scaler.sim.compare.search import Tried, cheapest_first, searched, single_of
@@ -34,13 +32,13 @@ from scaler.sim.compare.tables import tables, verdict_row
 from scaler.sim.generated import TuningSeedError
 from scaler.wiring.compare_store import keep, kept, kept_bound
 from scaler.wiring.errors import UserError
+from scaler.wiring.progress import Progressing, progress_on
 
 CSV: Final = "comparison.csv"
 PAGE: Final = "report.html"
 SUMMARY: Final = "summary.json"
 RUNS: Final = "runs"
 TURNS: Final = 4
-PLAIN_STEPS: Final = 20  # lines for each stage, where there is no terminal
 
 Argument = TypeVar("Argument")
 Answer = TypeVar("Answer")
@@ -90,7 +88,7 @@ def compared(asked: Asked, console: Console) -> Told:
     entries = _entries(asked)
     _writable(asked.folder)
     context = multiprocessing.get_context("spawn")  # the progress bar's thread must not be forked
-    with _progress(console) as progress, ProcessPoolExecutor(os.cpu_count() or 1, mp_context=context) as executor:
+    with progress_on(console) as progress, ProcessPoolExecutor(os.cpu_count() or 1, mp_context=context) as executor:
         try:
             records = _Comparison(asked.folder, executor, progress).records(entries)
         except BrokenProcessPool as error:
@@ -143,12 +141,7 @@ def outcome_kept(folder: Path, job: Job) -> Outcome:
 
 def ours_kept(folder: Path, asked: tuple[Cell, int]) -> tuple[Outcome, ...]:
     """Ours in a cell on a seed, and again with the floor that it advised, where it did."""
-    cell, seed = asked
-    plain = outcome_kept(folder, Job(cell=cell, contender=Contender(name=OURS), seed=seed))
-    if plain.advised is None:
-        return (plain,)
-    floored = Contender(name=OURS, floor=plain.advised)
-    return plain, outcome_kept(folder, Job(cell=cell, contender=floored, seed=seed))
+    return ours_in(*asked, partial(outcome_kept, folder))
 
 
 def sweep_kept(folder: Path, asked: tuple[Cell, Thoroughness, str]) -> Tried:
@@ -188,18 +181,6 @@ def bound_kept(asked: tuple[Cell, int]) -> None:
 
 
 # --- The stages --------------------------------------------------------------------------------------------------
-
-
-class Progressing(Protocol):
-    """Tells how far a stage is."""
-
-    def begin(self, stage: str, total: int) -> None:
-        """A stage of ``total`` steps begins."""
-        ...
-
-    def step(self) -> None:
-        """One is done."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,54 +252,6 @@ def _single(entries: Sequence[Entry], swept: Swept) -> list[Job]:
         chosen = [entry for entry in entries if entry.takes_single and name in entry.swept and threshold is not None]
         jobs += [Job(cell=entry.cell, contender=contender, seed=seed) for entry in chosen for seed in entry.seeds]
     return jobs
-
-
-# --- Progress ----------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _progress(console: Console) -> Iterator[Progressing]:
-    if not console.is_terminal:
-        yield _Plain(console)
-        return
-    columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
-        yield _Bar(progress)
-
-
-class _Bar:
-    """A bar for each stage."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._task: TaskID | None = None
-
-    def begin(self, stage: str, total: int) -> None:
-        """See `Progressing`."""
-        self._task = self._progress.add_task(stage, total=total)
-
-    def step(self) -> None:
-        """See `Progressing`."""
-        if self._task is not None:
-            self._progress.advance(self._task)
-
-
-class _Plain:
-    """Some lines for each stage."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._stage, self._total, self._done = "", 0, 0
-
-    def begin(self, stage: str, total: int) -> None:
-        """See `Progressing`."""
-        self._stage, self._total, self._done = stage, total, 0
-
-    def step(self) -> None:
-        """See `Progressing`."""
-        self._done += 1
-        if self._done == self._total or self._done % max(self._total // PLAIN_STEPS, 1) == 0:
-            self._console.print(f"{self._stage}: {self._done} of {self._total}", highlight=False)
 
 
 # --- What is written ---------------------------------------------------------------------------------------------

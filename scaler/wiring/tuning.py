@@ -16,8 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Final
 
 from scaler.sim.compare.cells import SHARE, Cell
-from scaler.sim.compare.contenders import OURS, Contender
-from scaler.sim.compare.outcomes import Job, Outcome, outcome_of
+from scaler.sim.compare.outcomes import Outcome, ours_in, outcome_of
 from scaler.sim.compare.suites import grid, services
 from scaler.wiring.compare_store import kept_bound
 
@@ -30,11 +29,7 @@ SURE: Final = 0.995
 def looked_at(cell: Cell) -> tuple[Outcome, ...]:
     """Ours in ``cell``, and again with the floor that it advised where it did."""
     oracle = kept_bound(cell, SEED)
-    plain = outcome_of(Job(cell=cell, contender=Contender(name=OURS), seed=SEED), oracle)
-    if plain.advised is None:
-        return (plain,)
-    floored = Contender(name=OURS, floor=plain.advised)
-    return plain, outcome_of(Job(cell=cell, contender=floored, seed=SEED), oracle)
+    return ours_in(cell, SEED, lambda job: outcome_of(job, oracle))
 
 
 def line(outcome: Outcome) -> str:

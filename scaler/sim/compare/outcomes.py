@@ -6,7 +6,7 @@ them. What was run before a file changed is never taken for what would be run no
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
@@ -116,6 +116,15 @@ def outcome_of(job: Job, oracle: Bounded) -> Outcome:
         oracle=oracle,
         advised=scaler.floor if isinstance(scaler, Advised) else None,
     )
+
+
+def ours_in(cell: Cell, seed: int, run: Callable[[Job], Outcome]) -> tuple[Outcome, ...]:
+    """Ours in ``cell`` as ``run`` runs it, and again with the floor that it advised, where it did."""
+    plain = run(Job(cell=cell, contender=Contender(name=OURS), seed=seed))
+    if plain.advised is None:
+        return (plain,)
+    floored = Contender(name=OURS, floor=plain.advised)
+    return plain, run(Job(cell=cell, contender=floored, seed=seed))
 
 
 def read_outcome(facts: Mapping[str, Any]) -> Outcome:
