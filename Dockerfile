@@ -14,7 +14,8 @@ FROM python:3.11-slim-bookworm
 LABEL org.opencontainers.image.title="Forebay" org.opencontainers.image.licenses="Apache-2.0"
 COPY LICENSE /opt/forebay/
 COPY --from=build /opt/forebay /opt/forebay
-ENV PATH=/opt/forebay/bin:$PATH
+# The user has no home, and the Kubernetes client asks for one.
+ENV PATH=/opt/forebay/bin:$PATH HOME=/
 USER 65532:65532
 EXPOSE 8081 9443
 ENTRYPOINT ["python", "-m", "scaler"]

@@ -87,6 +87,7 @@ def test_it_runs_as_the_user_that_the_deployment_says_and_listens_where_it_says(
 
     assert words_of("USER") == [f"{context['runAsUser']}:{context['runAsGroup']}"]
     assert words_of("EXPOSE") == [" ".join(str(port["containerPort"]) for port in container()["ports"])]
+    assert "HOME=/" in words_of("ENV")[0].split()
     assert words_of("ENTRYPOINT") == ['["python", "-m", "scaler"]']
     assert "command" not in container()
 
