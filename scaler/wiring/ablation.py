@@ -154,6 +154,9 @@ def main(words: Sequence[str]) -> None:
     worths = ablated(folder, ideas, Console(stderr=True))
     tables = [table_of(name, worths) for name in CELLS]
     facts: dict[str, Any] = {
+        "suite": "ablation",
+        "title": "python -m scaler.wiring.ablation",
+        "note": "Forebay with one idea taken out at a time, on one seed, with the floor that it then advises.",
         "worths": [asdict(worth) for worth in worths],
         "tables": [table.facts() for table in tables],
     }

@@ -162,13 +162,25 @@ def best_kept(folder: Path, asked: tuple[Entry, Tried]) -> tuple[Outcome, ...]:
     turn. When none of `TURNS` does, it is the one that attains most.
     """
     entry, tried = asked
-    turns: list[tuple[Outcome, ...]] = []
-    for turn in cheapest_first(tried.values())[:TURNS]:
-        jobs = [Job(cell=entry.cell, contender=turn.job.contender, seed=seed) for seed in entry.seeds]
-        turns.append(tuple(outcome_kept(folder, job) for job in jobs))
-        if _mean_attained(turns[-1]) >= SHARE:
-            return turns[-1]
+    contenders = [turn.job.contender for turn in cheapest_first(tried.values())[:TURNS]]
+    for contender in contenders:
+        outcomes: list[Outcome] = []
+        # Once the share is out of reach the other seeds are not run: the next careful one has its turn.
+        while len(outcomes) < len(entry.seeds) and _may_attain(outcomes, len(entry.seeds)):
+            job = Job(cell=entry.cell, contender=contender, seed=entry.seeds[len(outcomes)])
+            outcomes.append(outcome_kept(folder, job))
+        if len(outcomes) == len(entry.seeds) and _mean_attained(outcomes) >= SHARE:
+            return tuple(outcomes)
+    turns = [
+        tuple(outcome_kept(folder, Job(cell=entry.cell, contender=contender, seed=seed)) for seed in entry.seeds)
+        for contender in contenders
+    ]
     return max(turns, key=_mean_attained)
+
+
+def _may_attain(outcomes: Sequence[Outcome], seeds: int) -> bool:
+    """Whether the mean over ``seeds`` may still be the share, should all others be in time."""
+    return sum(one.attained for one in outcomes) + seeds - len(outcomes) >= SHARE * seeds
 
 
 def _mean_attained(outcomes: Sequence[Outcome]) -> float:
@@ -264,6 +276,7 @@ def _written(asked: Asked, entries: Sequence[Entry], records: Sequence[Record]) 
     unique = {record.outcome.job: record.outcome for record in records}
     title, note = f"forebay compare --suite {asked.suite}", _note(asked, entries)
     summary = {
+        "suite": asked.suite,
         "title": title,
         "note": note,
         "bar": [asdict(each) for each in bar],
