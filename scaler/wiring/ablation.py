@@ -28,7 +28,7 @@ from scaler.sim.compare.outcomes import OUR_SOURCES, Job, Outcome, digest, ours_
 from scaler.sim.compare.suites import SEEDS, SWEPT_SERVICES, grid, services
 from scaler.sim.compare.tables import Table, as_markdown
 from scaler.wiring.compare_store import keep, kept, kept_bound
-from scaler.wiring.comparing import RUNS, outcome_kept
+from scaler.wiring.comparing import RUNS, end, outcome_kept, writable
 from scaler.wiring.errors import UserError
 from scaler.wiring.progress import progress_on
 
@@ -100,10 +100,10 @@ def ablated(folder: Path, ideas: Sequence[Idea], console: Console) -> tuple[Wort
                 progress.step()
             outcomes = {each: future.result() for each, future in futures.items()}
         except BaseException:
-            executor.shutdown(wait=False, cancel_futures=True)
+            end(executor)
             raise
     return tuple(
-        _worth(
+        worth_of(
             idea.name, name, [outcomes[idea.name, cell] for cell in cells], [outcomes[NOTHING.name, c] for c in cells]
         )
         for name, cells in CELLS.items()
@@ -111,7 +111,8 @@ def ablated(folder: Path, ideas: Sequence[Idea], console: Console) -> tuple[Wort
     )
 
 
-def _worth(idea: str, cells: str, outcomes: Sequence[Outcome], whole: Sequence[Outcome]) -> Worth:
+def worth_of(idea: str, cells: str, outcomes: Sequence[Outcome], whole: Sequence[Outcome]) -> Worth:
+    """What ``outcomes`` without ``idea`` come to beside those of the ``whole`` core, cell by cell."""
     met = [one.ratio for one in outcomes if one.attained >= SHARE]
     flips = [float(one.figures["flips_per_hour"] or 0.0) for one in outcomes]
     return Worth(
@@ -150,7 +151,7 @@ def main(words: Sequence[str]) -> None:
     ideas = [idea for idea in IDEAS if not wanted or any(word in idea.name for word in wanted)]
     if not ideas:
         raise UserError(f"{' '.join(wanted)}: must be in the name of an idea: {', '.join(idea.name for idea in IDEAS)}")
-    (folder / RUNS).mkdir(parents=True, exist_ok=True)
+    writable(folder)
     worths = ablated(folder, ideas, Console(stderr=True))
     tables = [table_of(name, worths) for name in CELLS]
     facts: dict[str, Any] = {
@@ -169,3 +170,5 @@ if __name__ == "__main__":
         main(sys.argv[1:])
     except UserError as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)  # what is done is kept

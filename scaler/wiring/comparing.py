@@ -86,7 +86,7 @@ def asked_for(suite: str, folder: Path, only: Iterable[str], seed: int | None) -
 def compared(asked: Asked, console: Console) -> Told:
     """Run what was asked, as far as it has not been, and write it down. Raises UserError."""
     entries = _entries(asked)
-    _writable(asked.folder)
+    writable(asked.folder)
     context = multiprocessing.get_context("spawn")  # the progress bar's thread must not be forked
     with progress_on(console) as progress, ProcessPoolExecutor(os.cpu_count() or 1, mp_context=context) as executor:
         try:
@@ -94,7 +94,7 @@ def compared(asked: Asked, console: Console) -> Told:
         except BrokenProcessPool as error:
             raise UserError("a process of the comparison was ended from outside; run it again to go on") from error
         except BaseException:
-            _end(executor)
+            end(executor)
             raise
     return _written(asked, entries, records)
 
@@ -111,14 +111,15 @@ def _entries(asked: Asked) -> tuple[Entry, ...]:
     return chosen
 
 
-def _writable(folder: Path) -> None:
+def writable(folder: Path) -> None:
+    """Have a place for runs in ``folder``. Raises UserError."""
     try:
         (folder / RUNS).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--out {folder}: cannot be written ({error.strerror})") from error
 
 
-def _end(executor: ProcessPoolExecutor) -> None:
+def end(executor: ProcessPoolExecutor) -> None:
     """Let nothing go on: what is under way is lost, and what is done is kept."""
     executor.shutdown(wait=False, cancel_futures=True)
     for process in multiprocessing.active_children():

@@ -111,10 +111,14 @@ def test_ctrl_c_ends_all_processes_and_leaves_only_whole_files(tmp_path: Path) -
     only = [word for name in ("grid", "azure2023-conv", "pool-2", "load-45") for word in ("--only", name)]
     words = ["compare", "--out", str(tmp_path), *only]
     process = subprocess.Popen([sys.executable, "-m", "scaler", *words], start_new_session=True)
+    try:
+        wait_for("a run is kept", lambda: list((tmp_path / "runs").glob("*.json")), within_s=200.0)
+        os.killpg(process.pid, signal.SIGINT)
+        code = process.wait(60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
 
-    wait_for("a run is kept", lambda: list((tmp_path / "runs").glob("*.json")), within_s=200.0)
-    os.killpg(process.pid, signal.SIGINT)
-
-    assert process.wait(60) == 130
+    assert code == 130
     assert all(kept(path) is not None for path in (tmp_path / "runs").glob("*.json"))
     assert not (tmp_path / "comparison.csv").exists()
