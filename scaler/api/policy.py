@@ -15,6 +15,8 @@ from scaler.core import model
 
 BACK_S: Final = 86_400.0
 AHEAD_S: Final = 2 * 86_400.0
+BUDGET_FIRST_S: Final = 1800.0
+"""After this a start has failed, while none has been measured and nobody says otherwise."""
 
 
 def policy_of(document: ScalingPolicy, at_s: float) -> model.Policy:
@@ -106,7 +108,12 @@ def _release(spec: ScalingPolicySpec) -> model.Release | None:
 
 
 def _loading(spec: ScalingPolicySpec) -> model.Loading:
-    return model.Loading(expected_s=float(spec.loading.expected_seconds), budget_s=float(spec.loading.budget_seconds))
+    budget_seconds = spec.loading.budget_seconds
+    return model.Loading(
+        expected_s=float(spec.loading.expected_seconds),
+        budget_s=BUDGET_FIRST_S if budget_seconds is None else float(budget_seconds),
+        learns_budget=budget_seconds is None,
+    )
 
 
 def _behavior(spec: ScalingPolicySpec) -> model.Behavior:

@@ -120,13 +120,18 @@ class Loading(Spec):
 
     expected_seconds: Annotated[int, Field(strict=True, ge=1, le=ONE_DAY_S)] = 300
     """From created to ready: a prior, which measured starts replace."""
-    budget_seconds: Annotated[int, Field(strict=True, ge=1, le=ONE_DAY_S)] = 1800
-    """After this a start counts as failed."""
+    budget_seconds: Annotated[int, Field(strict=True, ge=1, le=ONE_DAY_S)] | None = None
+    """After this a start counts as failed; left out, it follows the measured starts, and is 1800 before any."""
 
-    @rule(cel="self.expectedSeconds <= self.budgetSeconds", at="expectedSeconds", says="must be at most budgetSeconds")
+    @rule(
+        cel="!has(self.budgetSeconds) || self.expectedSeconds <= self.budgetSeconds",
+        at="expectedSeconds",
+        says="must be at most budgetSeconds",
+    )
     def expected_within_budget(self) -> Iterator[Breach]:
         """Otherwise every ordinary start would count as failed."""
-        yield from at_most(("expectedSeconds",), self.expected_seconds, "budgetSeconds", self.budget_seconds)
+        if self.budget_seconds is not None:
+            yield from at_most(("expectedSeconds",), self.expected_seconds, "budgetSeconds", self.budget_seconds)
 
 
 class ScaleUp(Spec):

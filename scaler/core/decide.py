@@ -12,7 +12,7 @@ from scaler.core.commands import commands_of
 from scaler.core.conditions import conditions_of, forecastable, replicas_alike
 from scaler.core.demand import as_believed, unheard
 from scaler.core.limits import Case, least, limited, remembered, wanted
-from scaler.core.loading import learn, load_time
+from scaler.core.loading import late, learn, load_time, with_deadline
 from scaler.core.memory import Memory, TargetMemory
 from scaler.core.model import (
     WHOLE_PERCENT,
@@ -41,8 +41,9 @@ GAP_S = 120.0
 class _Sight:
     """What the stages of one policy's decision share: the arguments, and what was learned and needed.
 
-    ``needs`` are what each target would need for all the work of its role; ``unheard``, the replicas whose work that
-    does not count, are by role; ``slow`` are the replicas that are much slower than their like.
+    ``late`` counts the starts of each target that may never end, ``needs`` are what it would need for all the work of
+    its role; ``unheard``, the replicas whose work that does not count, are by role; ``slow`` are the replicas that are
+    much slower than their like.
     """
 
     policy: Policy
@@ -50,6 +51,7 @@ class _Sight:
     memory: Memory
     at_s: float
     load_times: Mapping[TargetKey, LoadTime]
+    late: Mapping[TargetKey, int]
     needs: Mapping[TargetKey, Ruling | Missing]
     advice: tuple[FloorAdvice, ...]
     tokens_per_s: Mapping[str, float]
@@ -167,6 +169,7 @@ def _unwatched(target: TargetMemory, at_s: float) -> TargetMemory:
 
 def _look(policy: Policy, observation: Observation, memory: Memory, at_s: float) -> _Sight:
     samples, counted = learn(memory.load_samples, memory.counted, observation)
+    policy = with_deadline(policy, samples)
     fleets = {seen.key: seen.fleet for seen in observation.fleets if isinstance(seen.fleet, Fleet)}
     load_times = {key: load_time(key, policy, samples, fleet, at_s) for key, fleet in fleets.items()}
     believed = {key: as_believed(fleet, policy, at_s) for key, fleet in fleets.items()}
@@ -178,6 +181,7 @@ def _look(policy: Policy, observation: Observation, memory: Memory, at_s: float)
         memory=replace(memory, load_samples=samples, counted=counted, capacities=capacities, courses=work.courses),
         at_s=at_s,
         load_times=load_times,
+        late={key: len(late(key, policy, samples, fleet, at_s)) for key, fleet in fleets.items()},
         needs=work.needs,
         advice=work.advice,
         tokens_per_s={str(key): carried for key, carried in work.tokens_per_s.items()},
@@ -283,7 +287,7 @@ def _drafted(case: Case, sight: _Sight) -> _Draft:
     need = sight.needs[case.target.key]
     if not case.demand_known and isinstance(need, Ruling):
         need = Missing(why="this version's share of the traffic is not known")
-    wish = wish_of(need, case.share_percent, case.fleet)
+    wish = wish_of(need, case.share_percent, case.fleet, sight.late[case.target.key])
     return _Draft(case=case, wish=wish, plan=limited(wish, case))
 
 

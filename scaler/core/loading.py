@@ -6,8 +6,8 @@ Meier, JASA 53, 1958). Only + - * / and comparisons are used: they give the same
 logarithms and powers do not.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from scaler.core.memory import LoadSample
@@ -38,6 +38,19 @@ there. It says nothing of the next start, and is left out whole."""
 
 LOAD_TIME_LEAST_S: Final = 1.0
 """No start is believed to be shorter: a quantile of zero would turn holds and look-ahead off."""
+
+DEADLINE_FACTOR: Final = 5.0
+"""A start that takes five times what one in a hundred takes has failed: no start so long is believed, either."""
+
+DEADLINE_LEAST_S: Final = 600.0
+"""A registry that is slow for once, or a disk that is cold, costs minutes and is no failure."""
+
+LATE_FACTOR: Final = 2.5
+"""A start counts until it takes so many times the p90: the slow ones of the reference take twice as long, within a
+variation of 0.15."""
+
+LATE_BELOW: Final = 0.5
+"""From then on it counts while it is more likely than not to be ready before a replica that is asked for now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +131,8 @@ def _newest_of_each(samples: Sequence[LoadSample]) -> tuple[LoadSample, ...]:
 def load_time(key: TargetKey, policy: Policy, samples: Sequence[LoadSample], fleet: Fleet, at_s: float) -> LoadTime:
     """The quantiles of created-to-ready that the next start of ``key`` is believed to follow."""
     own = [sample for sample in samples if sample.key == key]
-    lifetimes = [*_ended(own), *_still_starting(fleet, at_s), *_prior(policy.loading, len(own))]
+    ended = _ended([_repeating_s(sample) for sample in own])
+    lifetimes = [*ended, *_still_starting(fleet, at_s), *_prior(policy.loading, len(own))]
     return LoadTime(
         p50_s=_bounded(quantile(lifetimes, 0.5), policy.loading),
         p90_s=_bounded(quantile(lifetimes, 0.9), policy.loading),
@@ -131,10 +145,52 @@ def _bounded(quantile_s: float, loading: Loading) -> float:
     return min(max(quantile_s, LOAD_TIME_LEAST_S), loading.budget_s)
 
 
-def _ended(samples: Sequence[LoadSample]) -> list[Lifetime]:
+def with_deadline(policy: Policy, samples: Sequence[LoadSample]) -> Policy:
+    """``policy`` with the time after which a start has failed: the user's word, or what the slowest target needs."""
+    if not policy.loading.learns_budget:
+        return policy
+    budget_s = max(_deadline_s(target.key, policy.loading, samples) for target in policy.targets())
+    return replace(policy, loading=replace(policy.loading, budget_s=budget_s))
+
+
+def _deadline_s(key: TargetKey, loading: Loading, samples: Sequence[LoadSample]) -> float:
+    """Starts under way have no say: those that hang would put their own deadline off."""
+    own = [_repeating_s(sample) for sample in samples if sample.key == key]
+    if len(own) < PRIOR_GONE_AT:
+        return max(loading.budget_s, loading.expected_s * PRIOR_SHAPE[-1])
+    return max(DEADLINE_LEAST_S, DEADLINE_FACTOR * quantile(_ended(own), 0.99))
+
+
+def late(
+    key: TargetKey, policy: Policy, samples: Sequence[LoadSample], fleet: Fleet, at_s: float
+) -> tuple[Replica, ...]:
+    """The starts of ``key`` that have a node for far longer than others took, and are not likely to end soon.
+
+    One that waits for a node is not late, but short of room. Before the first start has ended nobody knows.
+    """
+    own = [sample for sample in samples if sample.key == key]
+    begun = [(replica, replica.scheduled_at_s) for replica in fleet.starting()]
+    ages = [(replica, at_s - since_s) for replica, since_s in begun if since_s is not None]
+    if not own or not ages:
+        return ()
+    known = [*_ended([_with_node_s(sample) for sample in own]), *_prior(policy.loading, len(own))]
+    p90_s = quantile(known, 0.9)
+    lifetimes = [*known, *(Lifetime(age_s, ended=False, weight=1.0) for _, age_s in ages)]
+    return tuple(
+        replica
+        for replica, age_s in ages
+        if age_s > LATE_FACTOR * p90_s and chance(lifetimes, age_s, p90_s) < LATE_BELOW
+    )
+
+
+def _with_node_s(sample: LoadSample) -> float:
+    return sample.total_s - (sample.waiting_s or 0.0)
+
+
+def _ended(spans_s: Sequence[float]) -> list[Lifetime]:
     weight = 1.0
     lifetimes: list[Lifetime] = []
-    for total_s in reversed(believable([_repeating_s(sample) for sample in samples])):
+    for total_s in reversed(believable(spans_s)):
         lifetimes.append(Lifetime(total_s, ended=True, weight=weight))
         weight *= RECENCY
     return lifetimes
@@ -186,6 +242,26 @@ def quantile(lifetimes: Sequence[Lifetime], share: float) -> float:
     Where the starts under way have outlived all that ended, so that the curve does not come down far enough, it is
     the longest time seen: the answer is at least that. Seconds; at least one lifetime is needed.
     """
+    for age_s, surviving in _curve(lifetimes):
+        # The tolerance keeps ten deciles of 0.1 from needing an eleventh by rounding.
+        if surviving <= 1.0 - share + 1e-9:
+            return age_s
+    return max(lifetime.age_s for lifetime in lifetimes)
+
+
+def chance(lifetimes: Sequence[Lifetime], age_s: float, within_s: float) -> float:
+    """The chance (0 to 1) that a start which has lasted ``age_s`` ends within ``within_s``, by the same estimate."""
+    now, then = (_surviving(lifetimes, until_s) for until_s in (age_s, age_s + within_s))
+    return 1.0 - then / now if now > 0.0 else 0.0
+
+
+def _surviving(lifetimes: Sequence[Lifetime], until_s: float) -> float:
+    """The share of starts that last longer than ``until_s``."""
+    return min((surviving for age_s, surviving in _curve(lifetimes) if age_s <= until_s), default=1.0)
+
+
+def _curve(lifetimes: Sequence[Lifetime]) -> Iterator[tuple[float, float]]:
+    """The times at which starts ended, with the share that lasts longer than each."""
     at_risk = 0.0
     for lifetime in lifetimes:
         at_risk += lifetime.weight
@@ -194,11 +270,8 @@ def quantile(lifetimes: Sequence[Lifetime], share: float) -> float:
     for lifetime in sorted(lifetimes, key=lambda each: (each.age_s, not each.ended)):
         if lifetime.ended:
             surviving *= max(0.0, 1.0 - lifetime.weight / at_risk)
-            # The tolerance keeps ten deciles of 0.1 from needing an eleventh by rounding.
-            if surviving <= 1.0 - share + 1e-9:
-                return lifetime.age_s
+            yield lifetime.age_s, surviving
         at_risk = max(at_risk - lifetime.weight, 1e-12)
-    return max(lifetime.age_s for lifetime in lifetimes)
 
 
 def phase_medians_s(key: TargetKey, samples: Sequence[LoadSample]) -> dict[Phase, float]:

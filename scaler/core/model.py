@@ -338,10 +338,14 @@ class Release:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loading:
-    """What the user expects of a start: ``expected_s`` until measured, and ``budget_s`` after which it has failed."""
+    """What the user expects of a start: ``expected_s`` until measured, and ``budget_s`` after which it has failed.
+
+    ``learns_budget`` says that the latter, too, is until measured.
+    """
 
     expected_s: float
     budget_s: float
+    learns_budget: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -199,22 +199,27 @@ def replicas_told(own_replicas: float | Missing) -> Ruling | Missing:
     )
 
 
-def wish_of(need: Ruling | Missing, share_percent: int, fleet: Fleet) -> Ruling:
+def wish_of(need: Ruling | Missing, share_percent: int, fleet: Fleet, late: int = 0) -> Ruling:
     """What a target should have for its share of the need, seen from what it has.
 
-    On the way up, what is asked for counts, ready or not: a replica that is starting is not asked for twice. On the
-    way down only ready ones count: one that is starting carries nothing yet, so nothing may leave in its favour.
+    On the way up, what is asked for counts, ready or not: a replica that is starting is not asked for twice, unless it
+    is one of the ``late`` starts that may never end. Each of those is replaced once, and all of them together by no
+    more than there are replicas missing. On the way down only ready ones count: one that is starting carries nothing
+    yet, so nothing may leave in its favour.
     """
     if isinstance(need, Missing):
         return Ruling(rule="keep", before=fleet.requested, after=fleet.requested, because=need.why, facts={})
     wanted = ceil(need.after * share_percent / WHOLE_PERCENT)
     ready, starting, asleep = len(fleet.ready()), len(fleet.starting()), len(fleet.asleep())
-    kept = wanted > 0 and ready <= wanted <= fleet.requested - asleep
+    instead = min(late, max(wanted - ready, 0))
+    kept = wanted > 0 and ready <= wanted <= fleet.requested - asleep - instead
     because = f"{wanted} {_replicas(wanted)} for {need.because}"
     if share_percent < WHOLE_PERCENT:
         because += f", for {share_percent} % of the traffic"
     if kept and wanted < fleet.requested:
         because += f"; of the {fleet.requested} asked for, {ready} {_are(ready)} ready, so none may go"
+    if instead:
+        because += f"; {instead} more, for {late} that {_are(late)} starting far longer than usual"
     if asleep:
         because += f"; {asleep} asleep, without work"
     # Sleepers are somebody's own: those that carry nothing are counted on top, and stay while the version serves.
@@ -222,13 +227,14 @@ def wish_of(need: Ruling | Missing, share_percent: int, fleet: Fleet) -> Ruling:
     return Ruling(
         rule="wish",
         before=fleet.requested,
-        after=fleet.requested if kept else wanted + besides,
+        after=fleet.requested if kept else wanted + instead + besides,
         because=because,
         facts={
             **need.facts,
             "wanted": wanted,
             "ready": ready,
             "starting": starting,
+            "late": late,
             "asleep": asleep,
             "share_percent": share_percent,
         },

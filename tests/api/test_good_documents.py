@@ -83,7 +83,7 @@ def test_all_that_is_left_out_has_the_documented_default() -> None:
     spec = read(ONE_VERSION).spec
 
     assert (spec.replicas.min, spec.signals.stale_seconds, spec.warm_pool.floor) == (1, 90, 0)
-    assert (spec.loading.expected_seconds, spec.loading.budget_seconds) == (300, 1800)
+    assert (spec.loading.expected_seconds, spec.loading.budget_seconds) == (300, None)
     assert (spec.behavior.scale_up.step_replicas, spec.behavior.scale_up.period_seconds) == (None, 60)
     assert (spec.behavior.scale_down.hold_seconds, spec.behavior.scale_down.step_percent) == (None, 25)
     assert (spec.behavior.flaps_per_hour, spec.capacity.priority) == (2, 0)

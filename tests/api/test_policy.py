@@ -219,3 +219,13 @@ def is_open(asked: Schedule, moment_s: float) -> bool:
     if asked.start < asked.end:
         return today and asked.start <= clock < asked.end
     return (today and clock >= asked.start) or (yesterday and clock < asked.end)
+
+
+def test_a_deadline_of_starts_that_is_left_out_is_learned() -> None:
+    given = policy(ONE_VERSION, spec__loading={"expectedSeconds": 60, "budgetSeconds": 600})
+    left_out = policy(ONE_VERSION, spec__loading={"expectedSeconds": 3600})
+
+    assert policy_of(given, at_s=0.0).loading == model.Loading(expected_s=60.0, budget_s=600.0)
+    assert policy_of(left_out, at_s=0.0).loading == model.Loading(
+        expected_s=3600.0, budget_s=1800.0, learns_budget=True
+    )

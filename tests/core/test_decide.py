@@ -13,6 +13,7 @@ from scaler.core.model import (
     Fleet,
     FleetSeen,
     Load,
+    Loading,
     Missing,
     Observation,
     Policy,
@@ -230,6 +231,47 @@ ROLES = policy(
         Version(name="v1", targets=(Target(key=key(role=Role.PREFILL)), Target(key=key(role=Role.DECODE)))),
     ]
 )
+
+
+def asked_for(hangs: int, until_s: float) -> list[tuple[float, int]]:
+    """The times at which more is asked for where six are needed, two are ready and four start, and how much then.
+
+    Starts take 120 s by the ten that were measured; of the first four ``hangs`` never end, nor do those that replace
+    them. What is asked for is created at once.
+    """
+    asked = policy(loading=Loading(expected_s=120.0, budget_s=1800.0))
+    samples, counted = (sample(120.0),) * 10, tuple(f"r{index}" for index in range(2))
+    memory = replace(watched(), load_samples=samples, counted=counted)
+    created_s = {f"s{index}": START_S for index in range(4)}
+    stuck = {f"s{index}" for index in range(hangs)}
+    told: list[tuple[float, int]] = []
+    for after_s in range(15, int(until_s), 15):
+        at_s = START_S + after_s
+        has = [*serving(2, running=72.0, at_s=at_s)]
+        for name, since_s in created_s.items():
+            is_up = name not in stuck and at_s - since_s >= 120.0
+            mark_s = since_s + 120.0
+            begun = Replica(name=name, created_at_s=since_s, scheduled_at_s=since_s, node_class="H100")
+            served = replace(ready(name, at_s=at_s, load=load(at_s=at_s)), created_at_s=since_s, scheduled_at_s=since_s)
+            up = replace(served, pulled_at_s=since_s, initialised_at_s=since_s, ready_at_s=mark_s)
+            has.append(up if is_up else begun)
+        plan = plan_of(seen(fleet(*has)), asked, memory, at_s)
+        memory = plan.memory
+        new = [f"x{at_s:.0f}-{index}" for index in range(plan.targets[0].replicas - len(has))]
+        created_s |= dict.fromkeys(new, at_s)
+        stuck |= set(new)
+        if new:
+            told.append((float(after_s), len(has) + len(new)))
+    return told
+
+
+def test_where_every_start_takes_its_usual_time_nothing_is_asked_for_twice() -> None:
+    assert asked_for(hangs=0, until_s=1200.0) == []
+
+
+def test_starts_that_hang_are_replaced_long_before_their_deadline_and_once() -> None:
+    """Two of four hang: after two and a half times 120 s two more are asked for; when those hang too, nobody else."""
+    assert asked_for(hangs=2, until_s=1790.0) == [(315.0, 8)]
 
 
 def test_each_role_is_sized_for_its_own_work() -> None:

@@ -9,20 +9,38 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaler.core.loading import (
+    DEADLINE_LEAST_S,
+    LATE_FACTOR,
     LOAD_TIME_LEAST_S,
     SAMPLES_KEPT,
     Lifetime,
     believable,
+    chance,
+    late,
     learn,
     load_time,
     phase_medians_s,
     quantile,
     sample_of,
+    with_deadline,
 )
 from scaler.core.memory import LoadSample
 from scaler.core.model import Fleet, Loading, Missing, Phase, Replica
 from scaler.core.plan import LoadTime
-from tests.builders import START_S, fleet, key, lost, policy, ready, sample, seen, serving, starting, unschedulable
+from tests.builders import (
+    START_S,
+    fleet,
+    key,
+    lost,
+    policy,
+    ready,
+    sample,
+    seen,
+    serving,
+    starting,
+    unschedulable,
+    version,
+)
 
 EMPTY = fleet()
 
@@ -132,6 +150,114 @@ def test_what_a_quarter_of_the_starts_do_is_not_absurd() -> None:
 def test_the_belief_stays_within_a_second_and_the_budget() -> None:
     assert believed(*[0.01] * 5).p50_s == LOAD_TIME_LEAST_S
     assert believed(*[90_000.0] * 5).p90_s == 1800.0
+
+
+# --- The deadline of a start -------------------------------------------------------------------------------------
+
+
+def deadline_s(*totals_s: float, expected_s: float = 300.0, version: str = "v1") -> float:
+    """When a start has failed that nobody gave a budget, after these."""
+    asked = policy(loading=Loading(expected_s=expected_s, budget_s=1800.0, learns_budget=True))
+    return with_deadline(asked, [sample(total_s, version) for total_s in totals_s]).loading.budget_s
+
+
+def test_the_users_word_is_the_deadline_whatever_was_measured() -> None:
+    asked = policy(loading=Loading(expected_s=300.0, budget_s=700.0))
+
+    assert with_deadline(asked, [sample(900.0)] * 20) == asked
+
+
+@pytest.mark.parametrize(
+    ("starts", "expected_s", "told_s"),
+    [
+        ([], 300.0, 1800.0),
+        ([], 1500.0, 3000.0),  # as long as the longest of its prior
+        ([900.0] * 3, 300.0, 1800.0),
+        ([900.0] * 4, 300.0, 4500.0),
+        ([240.0] * 19 + [480.0], 300.0, 2400.0),
+        ([240.0] * 19 + [4000.0], 300.0, 1200.0),  # absurd, and says nothing
+        ([45.0] * 20, 300.0, DEADLINE_LEAST_S),
+    ],
+)
+def test_without_it_the_deadline_is_five_times_the_slowest_of_the_measured_starts(
+    starts: list[float], expected_s: float, told_s: float
+) -> None:
+    assert deadline_s(*starts, expected_s=expected_s) == told_s
+
+
+def test_the_slowest_target_sets_the_deadline_of_the_policy() -> None:
+    asked = policy(
+        versions=(version("v1"), version("v2")),
+        loading=Loading(expected_s=300.0, budget_s=1800.0, learns_budget=True),
+    )
+    starts = [*[sample(240.0, "v1")] * 5, *[sample(900.0, "v2")] * 5]
+
+    assert with_deadline(asked, starts).loading.budget_s == 4500.0
+
+
+# --- Starts that are late ----------------------------------------------------------------------------------------
+
+MEASURED = [sample(120.0)] * 10
+
+
+def late_of(*starts: Replica, samples: Sequence[LoadSample] = MEASURED) -> list[str]:
+    return [replica.name for replica in late(key(), policy(), samples, fleet(*starts), START_S)]
+
+
+def test_a_start_is_late_when_it_has_taken_two_and_a_half_times_the_p90() -> None:
+    assert late_of(starting("s", age_s=LATE_FACTOR * 120.0)) == []
+    assert late_of(starting("s", age_s=LATE_FACTOR * 120.0 + 1.0)) == ["s"]
+
+
+@pytest.mark.parametrize(("age_s", "names"), [(350.0, ["s"]), (400.0, []), (501.0, ["s"])])
+def test_a_start_is_not_late_that_will_likely_end_before_one_that_replaces_it(age_s: float, names: list[str]) -> None:
+    """One start took 500 s long ago: what has lasted 400 s is ready within the 120 s that a replacement takes."""
+    assert late_of(starting("s", age_s=age_s), samples=[sample(500.0), *[sample(120.0)] * 19]) == names
+
+
+def test_before_the_first_start_has_ended_nobody_knows_which_one_is_late() -> None:
+    assert late_of(starting("s", age_s=5000.0), samples=[]) == []
+
+
+def test_a_replica_that_waits_for_a_node_is_not_late() -> None:
+    homeless = replace(unschedulable("u", for_s=5000.0), scheduled_at_s=None)
+    provisioned = replace(starting("s", age_s=5000.0), scheduled_at_s=START_S - 100.0)
+
+    assert late_of(homeless, provisioned) == []
+
+
+def test_the_wait_for_a_node_is_no_part_of_what_a_start_takes_with_one() -> None:
+    provisioned = [replace(sample(720.0), waiting_s=600.0)] * 10
+
+    assert late_of(starting("s", age_s=301.0), samples=provisioned) == ["s"]
+
+
+def test_a_start_that_crashes_again_and_again_is_late_like_one_that_hangs() -> None:
+    assert late_of(restarted(starting("s", age_s=301.0))) == ["s"]
+
+
+def test_the_chance_of_an_end_is_that_of_the_starts_that_lasted_as_long() -> None:
+    """Of four that lasted 100 s, two ended by 200 and one by 300; the last goes on at 400."""
+    lifetimes = [
+        Lifetime(50.0, ended=True, weight=1.0),
+        Lifetime(200.0, ended=True, weight=1.0),
+        Lifetime(200.0, ended=True, weight=1.0),
+        Lifetime(300.0, ended=True, weight=1.0),
+        Lifetime(400.0, ended=False, weight=1.0),
+    ]
+
+    assert chance(lifetimes, 100.0, 99.0) == 0.0
+    assert chance(lifetimes, 100.0, 100.0) == pytest.approx(0.5)
+    assert chance(lifetimes, 100.0, 1000.0) == pytest.approx(0.75)
+    assert chance(lifetimes, 250.0, 50.0) == pytest.approx(0.5)
+    assert chance(lifetimes, 300.0, 1000.0) == 0.0
+
+
+@given(st.lists(st.integers(60, 300).map(float), min_size=4, max_size=20), st.data())
+def test_no_start_is_late_that_takes_no_longer_than_one_before_it(starts: list[float], data: st.DataObject) -> None:
+    age_s = data.draw(st.floats(0.0, min(max(believable(starts)), LATE_FACTOR * min(starts))))
+
+    assert late_of(starting("s", age_s=age_s), samples=[sample(total_s) for total_s in starts]) == []
 
 
 # --- What is learned ---------------------------------------------------------------------------------------------

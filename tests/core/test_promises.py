@@ -234,9 +234,9 @@ def nothing_waits(observation: Observation) -> float:
     return waiting if isinstance(waiting, float) and 0.0 <= waiting < 1e6 else 0.0
 
 
-def nothing_known_is_nothing_needed(need: Ruling | Missing, share_percent: int, has: Fleet) -> Ruling:
+def nothing_known_is_nothing_needed(need: Ruling | Missing, share_percent: int, has: Fleet, late: int) -> Ruling:
     """A wish that reads an unknown demand as an empty night."""
-    wish = wish_of(need, share_percent, has)
+    wish = wish_of(need, share_percent, has, late)
     return replace(wish, after=0) if isinstance(need, Missing) else wish
 
 

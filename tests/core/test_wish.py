@@ -113,6 +113,37 @@ def test_up_counts_what_is_asked_for_and_down_counts_what_is_ready(
     assert wish(replicas, fleet(*serving(ready), *begun)) == wished
 
 
+@pytest.mark.parametrize(
+    ("late", "requested", "wished"),
+    [
+        (0, 6, 6),
+        (2, 6, 8),  # two of the four that start hang: each is replaced
+        (2, 8, 8),  # once
+        (4, 8, 10),
+        (9, 10, 10),  # no more in all than there are replicas missing
+    ],
+)
+def test_a_start_that_is_late_is_replaced_once(late: int, requested: int, wished: int) -> None:
+    """Six are needed and two are ready."""
+    begun = tuple(starting(f"s{index}") for index in range(requested - 2))
+
+    assert wish_of(need(6), 100, fleet(*serving(2), *begun), late).after == wished
+
+
+def test_what_is_ready_needs_no_replacement() -> None:
+    has = fleet(*serving(6), starting("a"), starting("b"))
+
+    assert wish_of(need(6), 100, has, 2).after == 8
+    assert wish_of(need(5), 100, has, 2).after == 5
+
+
+def test_the_reason_says_how_many_start_late() -> None:
+    ruling = wish_of(need(6), 100, fleet(*serving(2), *(starting(f"s{index}") for index in range(4))), 2)
+
+    assert ruling.because.endswith("; 2 more, for 2 that are starting far longer than usual")
+    assert ruling.facts["late"] == 2
+
+
 @pytest.mark.parametrize(("share_percent", "wished"), [(100, 10), (25, 3), (5, 1), (1, 1), (0, 0)])
 def test_a_share_of_the_traffic_wants_its_part_of_the_need_rounded_up(share_percent: int, wished: int) -> None:
     assert wish(10, fleet(), share_percent) == wished
@@ -138,6 +169,7 @@ def test_the_numbers_of_the_reason_are_facts() -> None:
         "wanted": 1,
         "ready": 1,
         "starting": 1,
+        "late": 0,
         "asleep": 0,
         "share_percent": 50,
     }

@@ -6,6 +6,7 @@ from typing import Any, Final
 import yaml
 
 from scaler.api.documents import check_files
+from scaler.api.policy import policy_of
 from testbed.node_agent.workload import Kind, workload_of
 
 EXAMPLE: Final = Path(__file__).parents[2] / "deploy" / "examples" / "vllm"
@@ -45,7 +46,7 @@ def test_a_long_load_is_never_taken_for_a_failure() -> None:
     checked = check_files([EXAMPLE / "policy.yaml"])
     (policy,) = checked.policies
 
-    assert startup.period_s * startup.failures_allowed >= policy.spec.loading.budget_seconds
+    assert startup.period_s * startup.failures_allowed >= policy_of(policy, at_s=0.0).loading.budget_s
 
 
 def test_the_policy_the_route_and_the_service_speak_of_the_same_deployment() -> None:
