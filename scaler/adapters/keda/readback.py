@@ -27,6 +27,10 @@ HOLDING: Final = frozenset({"currentReplicas", "currentReplicasIfHigher"})
 """The fallbacks by which an outage shrinks nothing (pkg/fallback/fallback.go, doFallback)."""
 
 
+UNANSWERED: Final = "no metric specs returned from scalers"
+"""KEDA's words where a ScaledObject got no specification, and no HPA of it (controllers/keda/hpa.go)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """One thing that keeps KEDA from following: a stable word, fit for a condition's reason, and its sentence."""
@@ -218,8 +222,29 @@ def _paused(case: Case) -> Iterator[Finding]:
     yield Finding(reason="Paused", text=text)
 
 
+def _unanswered(case: Case) -> Iterator[Finding]:
+    """KEDA found nobody when it last tried, which says nothing of now: its waits between two tries double.
+
+    They begin with 5 ms and end at 1000 s (controller-runtime 0.24.1, pkg/controller/controller.go), so the next try is
+    as far away as the silence was long. It fails too where KEDA's connection, which waits for up to 2 min by itself
+    (grpc 1.84.0, backoff/backoff.go), has not come back. So a changed spec, which is tried at once, may come too early
+    and double the wait once more; a restarted operator begins anew with both.
+    """
+    if _is_unanswered(case):
+        text = (
+            f"nobody answered KEDA when it last tried {case.so_named}, so it writes no new count of it: see that "
+            "Forebay is found at the trigger's scalerAddress; KEDA then tries again by itself, after about as long "
+            "again as nobody answered and 20 min at most, or at once when its operator is restarted"
+        )
+        yield Finding(reason="NobodyAnswered", text=text)
+
+
+def _is_unanswered(case: Case) -> bool:
+    return case.so.trouble is not None and UNANSWERED in case.so.trouble
+
+
 def _not_ready(case: Case) -> Iterator[Finding]:
-    if case.so.trouble is not None:
+    if case.so.trouble is not None and not _is_unanswered(case):
         text = f"KEDA calls {case.so_named} not ready ({case.so.trouble}): mend that, or no new count is obeyed"
         yield Finding(reason="NotReady", text=text)
 
@@ -227,7 +252,7 @@ def _not_ready(case: Case) -> Iterator[Finding]:
 def _not_by_our_metric(case: Case) -> Iterator[Finding]:
     """KEDA before 2.21 made an HPA even of a silent scaler, and Kubernetes filled in CPU at 80 % (#7729, #7777)."""
     if case.hpa is None:
-        if not case.so.is_held:
+        if not case.so.is_held and not _is_unanswered(case):
             text = f"KEDA has made no HPA of {case.so_named}, so nobody writes the count: see that its operator runs"
             yield Finding(reason="NoHPA", text=text)
     elif not any(METRIC_NAME in metric.name for metric in case.metrics):
@@ -372,6 +397,7 @@ CHECKS: Final[tuple[Callable[[Case], Iterator[Finding]], ...]] = (
     _asks_for_another,
     _metric_type,
     _paused,
+    _unanswered,
     _not_ready,
     _not_by_our_metric,
     _no_metric,

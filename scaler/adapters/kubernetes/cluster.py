@@ -34,8 +34,9 @@ from scaler.adapters.kubernetes.scaled_objects import Following, ScaledObjects, 
 from scaler.adapters.kubernetes.status import faulty_status, status_of
 from scaler.adapters.kubernetes.targets import DEPLOYMENT, TargetSeen
 from scaler.adapters.kubernetes.views import PATIENCE_S, Kind, Views
+from scaler.api.status import Status
 from scaler.api.v1alpha1 import ScalingPolicy, TargetRef
-from scaler.core.model import Fleet, FleetSeen, Load, Missing, Observation, Policy, TargetKey
+from scaler.core.model import Actuation, Fleet, FleetSeen, Load, Missing, Observation, Policy, TargetKey
 from scaler.core.plan import Command, Condition, SetReplicas, SetWeights
 from scaler.runtime.ports import Record, TransientError
 
@@ -308,7 +309,7 @@ class KubernetesCluster:
         told = self._told[found.target.uid]
         if is_strange(told, found.target, found.requested):
             told = answered(told, self.views.means.clock.now_s())
-        if replicas < found.requested and found.resource.kind == DEPLOYMENT:
+        if replicas < found.requested:
             await self._mark(found, found.requested - replicas, loads)
         path = found.resource.path(found.namespace, found.target.name, "scale")
         try:
@@ -319,6 +320,8 @@ class KubernetesCluster:
 
     async def _mark(self, found: Found, going: int, loads: Mapping[str, Load | Missing]) -> None:
         """Have the pods with the least work go first; without that the shrink is as good, only less kind."""
+        if found.resource.kind != DEPLOYMENT:
+            return
         for mark in marks(found.pods, loads, going):
             cost = None if mark.cost is None else str(mark.cost)
             path = path_to("v1", "pods", found.namespace, mark.pod)
@@ -348,11 +351,27 @@ class KubernetesCluster:
     async def _tell(self, record: Record, at_s: float) -> None:
         model = self._models.get(record.policy.name)
         if model is not None:
+            before = self.reporter.current(model.object)
+            if record.policy.actuation is Actuation.KEDA:
+                await self._mark_for_keda(record, before)
             if record.policy.actuation is model.policy.actuation:  # otherwise the process may only advise
                 await self.scaled_objects.keep(model.object, model.document, model.following)
-            before = self.reporter.current(model.object)
             status = status_of(record, model.conditions, model.object.generation, before)
             await self.reporter.report(model.object, status, at_s)
+
+    async def _mark_for_keda(self, record: Record, before: Status | None) -> None:
+        """Mark who goes first where KEDA is about to be told another count: once told, its HPA may act at once.
+
+        A count that is not news marks nobody anew, however long KEDA takes: a ScaledObject that nobody obeys would
+        cost requests in each tick.
+        """
+        told = {} if before is None else {(each.name, each.role.value): each.desired for each in before.versions}
+        for target in record.plan.targets:
+            found, fleet = self._found.get((record.policy.name, target.key)), record.observation.fleet(target.key)
+            is_news = told.get((target.key.version, target.key.role)) != target.replicas
+            if is_news and found is not None and isinstance(fleet, Fleet):
+                loads = {replica.name: replica.load for replica in fleet.replicas}
+                await self._mark(found, max(0, found.requested - target.replicas), loads)
 
     async def tell_faults(self, faulty: Sequence[PolicyObject], at_s: float) -> None:
         """Write what is wrong into the statuses of policies that are not sound."""

@@ -167,6 +167,20 @@ def test_a_scaled_object_that_keda_calls_not_ready_says_why() -> None:
     assert "(no scale target)" in differing(status={"conditions": [refused]})["NotReady"]
 
 
+def test_a_scaled_object_made_while_nobody_answered_says_when_keda_tries_again_and_how_to_have_it_at_once() -> None:
+    said = (
+        "failed to ensure HPA is correctly created for ScaledObject: "
+        "no metric specs returned from scalers for ScaledObject models/llama-v1"
+    )
+    refused = {"type": "Ready", "status": "False", "reason": "ScaledObjectCheckFailed", "message": said}
+
+    texts = told(scaled_object(status={"conditions": [refused]}))
+
+    assert texts.keys() == {"NobodyAnswered"}
+    assert "after about as long again as nobody answered and 20 min at most" in texts["NobodyAnswered"]
+    assert texts["NobodyAnswered"].endswith("at once when its operator is restarted")
+
+
 @pytest.mark.parametrize(("reason", "is_told"), [("FailedGetExternalMetric", True), ("ScalingDisabled", False)])
 def test_an_hpa_that_gets_no_count_is_told_unless_it_rests_at_zero(reason: str, *, is_told: bool) -> None:
     active = {"type": "ScalingActive", "status": "False", "reason": reason, "message": "unable to get external metric"}

@@ -11,10 +11,11 @@ import yaml
 from scaler.adapters.kubernetes.cluster import KubernetesCluster, Model, cluster_of
 from scaler.adapters.kubernetes.events import Events
 from scaler.adapters.kubernetes.informer import Means
+from scaler.adapters.kubernetes.pods import DELETION_COST
 from scaler.adapters.kubernetes.reporting import Reporter
 from scaler.core.decide import decide
 from scaler.core.memory import Memory
-from scaler.core.model import Actuation, Snapshot
+from scaler.core.model import Actuation, Fleet, Snapshot
 from scaler.core.plan import Condition, SetReplicas
 from scaler.runtime.ports import Record, TransientError
 from tests.adapters.keda import stored
@@ -23,6 +24,7 @@ from tests.adapters.kubernetes.conftest import Caller, LeapingClock, running, un
 from tests.adapters.kubernetes.fake_api import FakeApi, failure
 from tests.adapters.kubernetes.recorded import CREATED_S, Json
 from tests.api.builders import ONE_VERSION
+from tests.builders import load
 
 AT_S: Final = CREATED_S + 4 * 3600
 SO: Final = "/apis/keda.sh/v1alpha1/namespaces/models/scaledobjects/llama-v1"
@@ -384,3 +386,100 @@ async def test_a_process_that_only_advises_writes_none_and_deletes_none(
 
     assert writes(api, SO) == []
     assert SO in api.objects
+
+
+# --- Who goes first ----------------------------------------------------------------------------------------------
+
+POD: Final = "/api/v1/namespaces/models/pods/"
+STATUS: Final = "/apis/forebay.dev/v1alpha1/namespaces/models/scalingpolicies/llama/status"
+
+
+async def serve(api: FakeApi, *names: str, most: int, actuation: str = "KEDA") -> None:
+    """A policy of at most ``most`` replicas, and more pods than that."""
+    await api.put("scalingpolicies", policy(replicas={"min": 1, "max": most}, actuation=actuation))
+    await api.put("deployments", recorded.deployment(replicas=len(names)))
+    await api.put("replicasets", recorded.owned("llama-v1-7c9f", "uid-rs", owner="uid-llama-v1"))
+    await api.put("nodes", recorded.node())
+    for name in names:
+        await api.put("pods", recorded.ready(name))
+
+
+def at_work(seen: Model, **running_by_pod: float) -> Model:
+    """The same with so many requests at each pod."""
+    (one,) = seen.observation.fleets
+    assert isinstance(one.fleet, Fleet)
+    replicas = tuple(replace(each, load=load(running=running_by_pod[each.name])) for each in one.fleet.replicas)
+    fleets = (replace(one, fleet=replace(one.fleet, replicas=replicas)),)
+    return replace(seen, observation=replace(seen.observation, fleets=fleets))
+
+
+def written(api: FakeApi) -> list[str]:
+    """The pods that were marked, and the status, in the order in which they were written."""
+    return [path.removeprefix(POD) for _, path, _ in api.bodies if path.startswith(POD) or path == STATUS]
+
+
+async def test_the_pods_with_the_least_work_are_marked_before_keda_is_told_of_a_shrink(
+    api: FakeApi, cluster: KubernetesCluster
+) -> None:
+    await serve(api, "a", "b", "c", most=1)
+    seen = at_work(await model(cluster), a=9, b=0, c=3)
+
+    await cluster.tell([record(seen)], AT_S)
+
+    assert written(api) == ["b", "c", STATUS]
+
+
+async def test_a_count_that_keda_was_told_before_marks_nobody_anew(api: FakeApi, cluster: KubernetesCluster) -> None:
+    await serve(api, "a", "b", "c", most=1)
+    seen = await model(cluster)
+    await cluster.tell([record(at_work(seen, a=9, b=0, c=3))], AT_S)
+    api.bodies.clear()
+
+    await cluster.tell([record(at_work(seen, a=0, b=9, c=3))], AT_S)
+
+    assert not [path for path in written(api) if path != STATUS]
+
+
+async def test_a_shrink_that_is_taken_back_takes_its_marks_back(api: FakeApi, cluster: KubernetesCluster) -> None:
+    await serve(api, "a", "b", most=1)
+    await cluster.tell([record(at_work(await model(cluster), a=9, b=0))], AT_S)
+    changed = policy(replicas={"min": 2, "max": 2})
+    await api.put("scalingpolicies", recorded.merged(changed, {"metadata": {"generation": 4}}))
+    await until(lambda: all_marked(cluster) == {"b"}, "the mark")
+    await until(lambda: least(cluster) == 2, "the new bounds")
+
+    await cluster.tell([record(at_work(await model(cluster), a=9, b=0))], AT_S)
+
+    assert api.bodies[-2][2] == {"metadata": {"annotations": {DELETION_COST: None}}}
+    await until(lambda: all_marked(cluster) == set(), "no mark")
+
+
+async def test_a_mark_that_is_refused_keeps_no_count_from_keda(api: FakeApi, cluster: KubernetesCluster) -> None:
+    await serve(api, "a", "b", most=1)
+    seen = at_work(await model(cluster), a=9, b=0)
+    api.always = lambda request: (
+        failure(403, "no") if request.path.startswith(POD) and request.method != "GET" else None
+    )
+
+    await cluster.tell([record(seen)], AT_S)
+
+    assert written(api)[-1] == STATUS
+
+
+async def test_a_policy_that_only_advises_marks_nobody(api: FakeApi, cluster: KubernetesCluster) -> None:
+    await serve(api, "a", "b", most=1, actuation="Advise")
+
+    await cluster.tell([record(at_work(await model(cluster), a=9, b=0))], AT_S)
+
+    assert written(api) == [STATUS]
+
+
+def least(cluster: KubernetesCluster) -> int:
+    (stored_policy,) = cluster.views.policies.store.values()
+    assert stored_policy.document is not None
+    return stored_policy.document.spec.replicas.min
+
+
+def all_marked(cluster: KubernetesCluster) -> set[str]:
+    pods = cluster.views.pods_of(frozenset({"uid-llama-v1"}))["uid-llama-v1"]
+    return {pod.replica.name for pod in pods if pod.deletion_cost is not None}
