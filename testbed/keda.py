@@ -98,6 +98,12 @@ class Keda:
             self._plane.rest.delete(API_SERVICE)
         self._plane.end_parts([part.name for part in KEDA])
 
+    def restart_operator(self) -> None:
+        """Have the operator begin anew, as `kubectl rollout restart` does."""
+        operator, _ = KEDA
+        self._plane.kill_part(operator.name)
+        self._plane.start_part(operator.name)
+
     def resolve(self, names: Mapping[str, Sequence[str]]) -> None:
         """Have the operator find these addresses by these names, as those of headless Services; no others."""
         lines = [f"{address} {name}\n" for name, addresses in names.items() for address in addresses]

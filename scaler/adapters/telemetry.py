@@ -5,20 +5,17 @@ are: whoever reaches the address may read them. Bind it to the pod's address for
 NetworkPolicy say who else comes; on a shared host bind it to 127.0.0.1.
 """
 
-import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final, TextIO
+from typing import Final
 
-import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from pydantic import TypeAdapter
-from structlog.typing import FilteringBoundLogger, Processor
 
 from scaler.core.model import Fleet
 from scaler.core.plan import Plan, TargetPlan
@@ -26,7 +23,6 @@ from scaler.runtime.board import Board
 from scaler.runtime.ports import Record
 
 TICK_BUCKETS_S: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-ANSWER_BUCKETS_S: Final = (0.00001, 0.000025, 0.0001, 0.00025, 0.001, 0.0025, 0.01, 0.1, 1.0)
 DONE: Final = "done"
 """The outcome of a tick that was carried out."""
 
@@ -68,19 +64,11 @@ class Telemetry:
         self._queries = Counter(
             "forebay_prometheus_queries", "Queries to Prometheus, by how they ended.", ["outcome"], registry=registry
         )
-        self._answers = Counter(
-            "forebay_keda_answers", "Answers to KEDA, by call and status code.", ["rpc", "code"], registry=registry
-        )
-        self._answer_s = Histogram(
-            "forebay_keda_answer_seconds",
-            "How long an answer to KEDA took, from the parsed question on.",
-            ["rpc"],
-            buckets=ANSWER_BUCKETS_S,
-            registry=registry,
-        )
         self._is_leader = Gauge("forebay_is_leader", "1 where this process acts.", registry=registry)
         self._of_policies = _OfPolicies(board)
         registry.register(self._of_policies)
+        self._answers = _Answers()
+        registry.register(self._answers)
 
     def ticked(self, at_s: float, took_s: float, outcome: str) -> None:
         """A tick that began at ``at_s`` has ended: ``done``, ``skipped`` or another of few words."""
@@ -105,10 +93,9 @@ class Telemetry:
         """A query to Prometheus has ended."""
         self._queries.labels(outcome).inc()
 
-    def answered(self, rpc: str, code: str, took_s: float) -> None:
-        """A question of KEDA was answered; ``code`` is a gRPC status code's name."""
-        self._answers.labels(rpc, code).inc()
-        self._answer_s.labels(rpc).observe(took_s)
+    def answered(self, counts: Sequence[Metric]) -> None:
+        """These are the metrics of the process that answers KEDA, as of now. They begin anew when it does."""
+        self._answers.counts = counts
 
     def lacked(self, lacking: Mapping[str, Mapping[str, int]]) -> None:
         """How many signals were missing in this tick, by policy and reason; what is not named is not missing."""
@@ -117,6 +104,21 @@ class Telemetry:
     def led(self, *, is_leader: bool) -> None:
         """Whether this process acts, from now on."""
         self._is_leader.set(1.0 if is_leader else 0.0)
+
+
+class _Answers(Collector):
+    """What another process has counted, as it said last."""
+
+    def __init__(self) -> None:
+        self.counts: Sequence[Metric] = ()
+
+    def describe(self) -> Iterator[Metric]:
+        """No names: they are that process', and none before it has said any."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """The families."""
+        return iter(self.counts)
 
 
 class _OfPolicies(Collector):
@@ -191,38 +193,6 @@ def _families() -> _Families:
 
 def _family(name: str, text: str, *more: str) -> GaugeMetricFamily:
     return GaugeMetricFamily(name, text, labels=[*TARGET_LABELS, *more])
-
-
-# --- Logs --------------------------------------------------------------------------------------------------------
-
-
-def log_as_json(stream: TextIO, level: int = logging.INFO) -> FilteringBoundLogger:
-    """A logger that writes a JSON line for each event to ``stream``; the libraries' own records go there as well.
-
-    It sets up the whole process, and is called once, where the process is put together.
-    """
-    shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.dict_tracebacks,
-    ]
-    render = structlog.processors.JSONRenderer()
-    structlog.configure(
-        processors=[*shared, render],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=stream),
-        cache_logger_on_first_use=False,
-    )
-    formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
-    )
-    lines = logging.StreamHandler(stream)
-    lines.setFormatter(formatter)
-    logging.basicConfig(handlers=[lines], level=max(level, logging.INFO), force=True)
-    logger: FilteringBoundLogger = structlog.get_logger()
-    return logger
 
 
 # --- Pages -------------------------------------------------------------------------------------------------------

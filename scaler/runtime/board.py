@@ -40,6 +40,27 @@ class Board:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """The heartbeat as a process read it: ``of_s`` is the leader's time, ``at_s`` ours, on the steady clock."""
+
+    of_s: float
+    at_s: float
+
+
+def fresh_as_of(heard: Heard | None, now_s: float, within_s: float) -> float | Missing:
+    """As of when all plans are fresh, on the leader's clock; Missing where that was longer than ``within_s`` ago.
+
+    Only steady time is counted, so ``now_s`` is the steady clock's.
+    """
+    if heard is None:
+        return Missing(why="no heartbeat of a leader was read yet")
+    age_s = now_s - heard.at_s
+    if age_s > within_s:
+        return Missing(why=f"the last heartbeat of a leader was {age_s:.0f} s ago, the limit is {within_s:.0f} s")
+    return heard.of_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lacking:
     """Since when a policy's signals have been missing, on the clock of whoever decides, and why."""
 

@@ -25,12 +25,13 @@ from scaler.adapters.kubernetes.events import Events
 from scaler.adapters.kubernetes.informer import Means
 from scaler.adapters.kubernetes.reporting import Reporter
 from scaler.adapters.kubernetes.transport import Transport, from_kubeconfig, in_cluster
+from scaler.adapters.logs import log_as_json
 from scaler.adapters.prometheus import Account, PrometheusSignals, Reads, Server
-from scaler.adapters.telemetry import Beat, Checks, Telemetry, log_as_json, pages, serve
+from scaler.adapters.telemetry import Beat, Checks, Telemetry, pages, serve
 from scaler.runtime.board import Board
 from scaler.runtime.loop import Loop
 from scaler.settings import Settings, SettingsFaults, settings_from
-from scaler.wiring.answering import answering
+from scaler.wiring.answering import Answering, answering
 from scaler.wiring.errors import UserError
 from scaler.wiring.world import Accountant, Herald, World
 
@@ -114,12 +115,13 @@ async def _controller(settings: Settings, servers: Sequence[Server], log: Filter
             period_s=settings.tick_seconds,
             listeners=(account, herald),
         )
-        checks = _checks(settings, account, elector, cluster)
+        answers = answering(settings, cluster, elector, telemetry, log)
+        checks = _checks(settings, account, elector, cluster, answers)
         runner = await _serving(settings, registry, board, checks)
         stack.push_async_callback(runner.cleanup)
-        listening = await answering(settings, cluster, elector, telemetry, log)
-        if listening is not None:
-            stack.push_async_callback(listening.close)
+        if answers is not None:
+            stack.push_async_callback(answers.close)
+            await answers.open()
         await _lead(elector, cluster, loop, account)
 
 
@@ -179,7 +181,9 @@ def _journal(settings: Settings) -> FileJournal:
     return FileJournal(path=settings.journal, most_bytes=settings.journal_most_mib * 2**20, kept=settings.journal_kept)
 
 
-def _checks(settings: Settings, account: Accountant, elector: Elector, cluster: KubernetesCluster) -> Checks:
+def _checks(
+    settings: Settings, account: Accountant, elector: Elector, cluster: KubernetesCluster, answers: Answering | None
+) -> Checks:
     beat = Beat(last_s=account.last_tick_s, now_s=SteadyClock().now_s, period_s=settings.tick_seconds)
 
     def loop() -> str | None:
@@ -190,7 +194,8 @@ def _checks(settings: Settings, account: Accountant, elector: Elector, cluster: 
         return f"the lease was lost {overdue_s:.0f} s ago, and the work goes on" if overdue_s > OVERDUE_S else None
 
     def start() -> str | None:
-        return cluster.unlisted
+        # Whoever answers nobody should not be asked: KEDA's Service sends it only to those that are ready.
+        return cluster.unlisted or (None if answers is None else answers.trouble())
 
     return Checks(loop=loop, lease=lease, start=start)
 

@@ -14,23 +14,24 @@ from prometheus_client import CollectorRegistry
 
 from scaler.adapters.clock import SteadyClock
 from scaler.adapters.keda.answers import Known
-from scaler.adapters.keda.listening import Address, listen
+from scaler.adapters.keda.counts import Counts
+from scaler.adapters.keda.line import Address
+from scaler.adapters.keda.listening import listen
 from scaler.adapters.keda.service import ExternalScaler
-from scaler.adapters.telemetry import Telemetry
-from scaler.runtime.board import Board, Standings
+from scaler.runtime.board import Standings
 from tests.adapters.keda.asking import AT_S, standing
 from tests.bench.polling import name_of
 
 
 async def serve(policies: int) -> None:
     """Answer for so many policies until standard input ends."""
-    standings, telemetry = Standings(), Telemetry(CollectorRegistry(), Board())
+    standings, counts = Standings(), Counts(CollectorRegistry())
     for number in range(policies):
         standings.put(f"models/{name_of(number)}", standing(number % 40 + 1))
     answers_s: list[float] = []
 
     def counted(rpc: str, code: str, took_s: float) -> None:
-        telemetry.answered(rpc, code, took_s)
+        counts.answered(rpc, code, took_s)
         answers_s.append(took_s)
 
     at = Address(host="127.0.0.1", port=0, connection_s=300.0)

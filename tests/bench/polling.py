@@ -1,6 +1,12 @@
-"""Asks as KEDA does: of each ScaledObject once in a period, its specification, then its value, then its activity."""
+"""Asks as KEDA does: of each ScaledObject once in a period, its specification, then its value, then its activity.
+
+`python -m tests.bench.polling PORT POLICIES PERIOD SECONDS` does so, and prints what it saw as JSON.
+"""
 
 import asyncio
+import json
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,6 +44,16 @@ class Polled:
         )
 
 
+def polled_apart(port: int, policies: int, period_s: float, for_s: float) -> Polled:
+    """What `poll` saw in a process of its own: beside whom it asks it should not wait for others' work as well."""
+    words = [str(each) for each in (port, policies, period_s, for_s)]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench.polling", *words], stdout=subprocess.PIPE, text=True, check=True
+    )
+    told = json.loads(done.stdout)
+    return Polled(took_s=told["took_s"], codes=Counter(told["codes"]), late_s=told["late_s"])
+
+
 async def poll(port: int, policies: int, period_s: float, for_s: float) -> Polled:
     """Ask for ``for_s`` about ``policies``, each once in ``period_s``, evenly spread, on one connection."""
     polled, clock = Polled(), SteadyClock()
@@ -71,3 +87,9 @@ async def _timed(call: Any, polled: Polled) -> None:
     code = await call.code()
     polled.took_s.append(clock.now_s() - begun_s)
     polled.codes[code.name] += 1
+
+
+if __name__ == "__main__":
+    PORT, POLICIES, PERIOD_S, FOR_S = sys.argv[1:]
+    seen = asyncio.run(poll(int(PORT), int(POLICIES), float(PERIOD_S), float(FOR_S)))
+    sys.stdout.write(json.dumps(vars(seen)))

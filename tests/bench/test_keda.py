@@ -5,14 +5,15 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from testbed.waiting import wait_for
-from tests.bench.polling import poll
-from tests.bench.resting import between
+from tests.bench.polling import poll, polled_apart
+from tests.bench.resting import between, samples, value
 from tests.bench.storing import filled
 from tests.cluster.running import controlling
 
@@ -63,9 +64,30 @@ def test_whoever_leads_answers_while_it_decides(tmp_path: Path) -> None:
     ):
         wait_for("some ticks", lambda: len(controller.decisions()) > 3 * POLICIES, within_s=120.0)
         before = controller.page("/metrics")
-        polled = asyncio.run(poll(KEDA_PORT, POLICIES, PERIOD_S / 10.0, FOR_S))
-        rest = between(before, controller.page("/metrics"), FOR_S)
+        polled = polled_apart(KEDA_PORT, POLICIES, PERIOD_S / 10.0, FOR_S)
+        after = controller.page("/metrics")
+        rest, shares = between(before, after, FOR_S), answered_within(before, after)
 
-    sys.stdout.write(f"\n{POLICIES} ScaledObjects each second, of whoever leads: {polled}\n")
+    inside = ", ".join(f"{100.0 * share:.2f} % within {1000.0 * bound_s:g} ms" for bound_s, share in shares.items())
+    sys.stdout.write(f"\n{POLICIES} ScaledObjects each second, of whoever leads: {polled}\nin the server: {inside}\n")
     sys.stdout.write(f"{1000.0 * rest.tick_s:.0f} ms a tick, of {rest.ticks:.0f} ticks in {FOR_S:g} s\n")
-    assert max(polled.took_s) < 2.0
+    spent_s = value(after, "forebay_keda_process_cpu_seconds_total") - value(
+        before, "forebay_keda_process_cpu_seconds_total"
+    )
+    resident_mib = value(after, "forebay_keda_process_resident_memory_bytes") / 2**20
+    sys.stdout.write(
+        f"who answers: {100.0 * spent_s / FOR_S:.1f} % of a core, {resident_mib:.0f} MiB; who decides: "
+        f"{100.0 * rest.cpu_s / FOR_S:.1f} %, {rest.resident_mib:.0f} MiB\n"
+    )
+    assert set(polled.codes) == {"OK"}
+    assert shares[0.001] > 0.99
+
+
+def answered_within(before: str, after: str) -> dict[float, float]:
+    """The share of the answers between two pages that took no longer than each of the histogram's bounds in seconds."""
+    counts: Counter[float] = Counter()
+    for page, sign in ((after, 1), (before, -1)):
+        for sample in samples(page):
+            if sample.name == "forebay_keda_answer_seconds_bucket":
+                counts[float(sample.labels["le"])] += sign * int(sample.value)
+    return {bound_s: count / counts[float("inf")] for bound_s, count in sorted(counts.items())}

@@ -11,7 +11,7 @@ from scaler.adapters.keda.scaled_object import connection_of, scaled_objects
 from scaler.api.v1alpha1 import ScalingPolicy
 from testbed.tenant import Tenant
 from testbed.waiting import wait_for
-from tests.cluster.running import POLICIES, policy_of
+from tests.cluster.running import POLICIES, Controller, policy_of
 
 SCALER: Final = "forebay-scaler.forebay.svc"
 SCALER_PORT: Final = 9443
@@ -28,6 +28,11 @@ FOLLOWED_WITHIN_S: Final = 120.0
 def answering(address: str = ADDRESS, **more: str) -> dict[str, str]:
     """The settings of a controller that answers KEDA at ``address``."""
     return {"keda_listen_on": str(SCALER_PORT), "keda_listen_address": address, **more}
+
+
+def wait_until_it_answers(controller: Controller) -> None:
+    """Return once KEDA can ask it: a ScaledObject that is made before waits for KEDA's next try."""
+    wait_for("an answer", controller.log, lambda log: any(each["event"] == "answering_keda" for each in log))
 
 
 def work_of(count: int) -> dict[str, Any]:

@@ -17,7 +17,15 @@ from testbed.pki import make_authority, make_pair
 from testbed.tenant import Tenant
 from testbed.waiting import now_s, wait_for
 from tests.cluster.conftest import StartPrometheus
-from tests.cluster.following import ADDRESS, KEDA, OTHER_ADDRESS, SCALER, Following, answering
+from tests.cluster.following import (
+    ADDRESS,
+    KEDA,
+    OTHER_ADDRESS,
+    SCALER,
+    Following,
+    answering,
+    wait_until_it_answers,
+)
 from tests.cluster.running import PORT, Start, World
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.usefixtures("prometheus", "pods_may_run")]
@@ -26,6 +34,9 @@ TRACE: Final = (11, 10, 20, 21)
 """From 10: one more, one less, twice as many, one in twenty more. With a dead band of 10 % only one is obeyed."""
 
 OUTAGE_S: Final = 300.0
+SILENCE_S: Final = 90.0
+"""KEDA waits 5 ms, then twice as long each time: its fifteenth try is after 82 s, and the next one 82 s after that."""
+
 LEASE_S: Final = 6.0
 AUTHENTICATION: Final = "forebay-client"
 
@@ -112,7 +123,7 @@ def test_a_scaled_object_made_while_nobody_answers_holds_and_is_followed_once_so
     service = Following.added(tenant, "llama", 3)
     service.need(5)
     told = world.wait_for_condition("KEDAReady", "False")
-    wait_for("KEDA to have tried", lambda: world.condition("KEDAReady")["reason"], lambda reason: reason == "NotReady")
+    wait_for("KEDA to have tried", lambda: reason(world), lambda reason: reason == "NobodyAnswered")
 
     assert "ScaledObject llama" in told["message"]
     assert service.hpa() is None
@@ -121,6 +132,26 @@ def test_a_scaled_object_made_while_nobody_answers_holds_and_is_followed_once_so
     service.wait_for(5)
     world.wait_for_condition("KEDAReady", "True")
     keda.resolve({})
+
+
+@pytest.mark.usefixtures("scaler")
+def test_after_a_long_silence_a_restarted_operator_tries_at_once(keda: Keda, tenant: Tenant, start: Start) -> None:
+    service = Following.added(tenant, "llama", 3)
+    begun_s = now_s()
+    wait_for("a long silence", lambda: now_s() - begun_s > SILENCE_S, within_s=2 * SILENCE_S)
+    wait_until_it_answers(start(**answering()))
+    assert service.hpa() is None
+
+    keda.restart_operator()
+
+    wait_for("an HPA", service.hpa, within_s=60.0)
+    service.need(5)
+    service.wait_for(5)
+
+
+def reason(world: World) -> str:
+    """The reason of KEDAReady, empty before there is one."""
+    return str(world.condition("KEDAReady").get("reason", ""))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,7 +232,8 @@ def test_another_leader_in_the_middle_goes_on_with_the_count_that_there_is(
     first = start("first", **answering(), lease_seconds=str(LEASE_S))
     service.need(8)
     service.wait_for(8)
-    start("second", **answering(OTHER_ADDRESS), lease_seconds=str(LEASE_S), listen_on=str(PORT + 1))
+    second = start("second", **answering(OTHER_ADDRESS), lease_seconds=str(LEASE_S), listen_on=str(PORT + 1))
+    wait_until_it_answers(second)
 
     first.signal(signal.SIGKILL)
     service.need(9)

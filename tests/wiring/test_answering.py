@@ -1,6 +1,9 @@
 """Replicas of one controller, which all answer KEDA from what is stored."""
 
 import asyncio
+import os
+import shutil
+import signal
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -36,6 +39,11 @@ QUICK = Terms(lease_s=15.0, renew_within_s=10.0, retry_s=0.1, stop_within_s=2.0)
 """Tried for often; a lease that was given back need not run out, so a busy machine loses none by its length."""
 
 LISTENING = ("--keda-listen-on", "0", "--keda-listen-address", "127.0.0.1")
+
+
+STARTS_WITHIN_S = 30.0
+SILENT_S = 3.0
+NEVER_SILENT_S = 300.0
 
 
 @pytest.fixture
@@ -74,7 +82,9 @@ class Replica:
 
 
 @asynccontextmanager
-async def replica(caller: Caller, identity: str, *words: str) -> AsyncIterator[Replica]:
+async def replica(
+    caller: Caller, identity: str, *words: str, silent_s: float = NEVER_SILENT_S
+) -> AsyncIterator[Replica]:
     client, clock, log = caller.client, SteadyClock(), silent()
     events = Events(client=client, log=log, instance=identity)
     means = Means(client=client, clock=clock, chance=default_rng(7), log=log)
@@ -90,8 +100,10 @@ async def replica(caller: Caller, identity: str, *words: str) -> AsyncIterator[R
     )
     registry = CollectorRegistry()
     settings = settings_from([*LISTENING, *words])
-    made = await answering(settings, cluster, elector, Telemetry(registry, Board()), log)
+    made = answering(settings, cluster, elector, Telemetry(registry, Board()), log)
     assert made is not None
+    made.silent_s = silent_s
+    await made.open()
     async with running(cluster.run()):
         yield Replica(elector=elector, answering=made, registry=registry)
         await made.close()
@@ -149,7 +161,7 @@ async def test_leader_and_followers_answer_alike_and_so_they_do_through_a_change
         await all_answer(19, two)
         second.cancel()
         await asyncio.wait({second})
-        assert (one.answers() or 0) > 0
+        await until(lambda: (one.answers() or 0) > 0, "its counts")
 
 
 async def test_before_anybody_led_nobody_is_told_a_count(api: FakeApi, caller: Caller) -> None:
@@ -209,4 +221,58 @@ async def test_a_certificate_that_cannot_be_used_is_a_sentence(caller: Caller) -
     words = ("--keda-certificate-file", "nowhere.crt", "--keda-key-file", "nowhere.key")
     with pytest.raises(UserError, match=r"--keda-certificate-file: nowhere.crt: cannot be read"):
         async with replica(caller, "one", *words):
+            pass
+
+
+# --- The process that answers ------------------------------------------------------------------------------------
+
+
+async def test_a_process_that_is_killed_has_a_successor_at_the_same_port(api: FakeApi, caller: Caller) -> None:
+    await decide(api, 3)
+    async with replica(caller, "one") as one, running(leading(one.elector)):
+        await all_answer(3, one)
+        made, port, first = one.answering, one.answering.port, one.answering.pid
+        assert made.trouble() is None
+        assert first is not None
+
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: made.trouble() is not None, "its end to be noticed", within_s=STARTS_WITHIN_S)
+        await decide(api, 4)
+        await until(lambda: made.trouble() is None, "a successor", within_s=STARTS_WITHIN_S)
+
+        await all_answer(4, one)
+        assert (made.port, made.pid == first) == (port, False)
+
+
+async def test_a_process_that_hangs_has_a_successor(api: FakeApi, caller: Caller) -> None:
+    await decide(api, 3)
+    async with replica(caller, "one", silent_s=SILENT_S) as one, running(leading(one.elector)):
+        await all_answer(3, one)
+        first = one.answering.pid
+        assert first is not None
+
+        os.kill(first, signal.SIGSTOP)
+        await until(lambda: one.answering.pid not in {None, first}, "a successor", within_s=STARTS_WITHIN_S)
+
+        await all_answer(3, one)
+
+
+async def test_a_signal_for_all_of_us_is_left_to_the_one_that_ends_the_other(api: FakeApi, caller: Caller) -> None:
+    await decide(api, 3)
+    async with replica(caller, "one") as one, running(leading(one.elector)):
+        await all_answer(3, one)
+        first = one.answering.pid
+        assert first is not None
+
+        os.kill(first, signal.SIGINT)
+        os.kill(first, signal.SIGTERM)
+
+        await all_answer(3, one)
+        assert one.answering.pid == first
+
+
+async def test_a_process_that_ends_at_once_is_a_sentence(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", shutil.which("false"))
+    with pytest.raises(UserError, match=r"--keda-listen-on 0: the process that answers there ended at once \(1\)"):
+        async with replica(caller, "one"):
             pass

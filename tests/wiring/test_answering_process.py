@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import socket
 from pathlib import Path
 from typing import Final
 
@@ -67,3 +68,29 @@ def _credentials(authority: Pair, own: Pair) -> grpc.ChannelCredentials:
     return grpc.ssl_channel_credentials(
         authority.certificate.read_bytes(), own.key.read_bytes(), own.certificate.read_bytes()
     )
+
+
+@pytest.mark.slow
+def test_whoever_is_killed_leaves_nobody_behind_who_answers(tmp_path: Path) -> None:
+    with (
+        filled(tmp_path / "kubeconfig", 1),
+        controlling(
+            tmp_path / "kubeconfig", "models", tmp_path / "one", listen_on="0", keda_listen_on="0"
+        ) as controller,
+    ):
+        port = wait_for("a port", lambda: port_of(controller))
+        assert is_listening(port)
+
+        controller.signal(signal.SIGKILL)
+
+        wait_for("nobody at the port", lambda: not is_listening(port))
+
+
+def is_listening(port: int | None) -> bool:
+    """Whether anybody takes connections there."""
+    assert port is not None
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5.0).close()
+    except ConnectionRefusedError:
+        return False
+    return True

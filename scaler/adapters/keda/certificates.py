@@ -7,18 +7,11 @@ from pathlib import Path
 import grpc
 from structlog.typing import FilteringBoundLogger
 
+from scaler.adapters.keda.line import CertificateFiles
+
 
 class CertificateError(Exception):
     """The files cannot be used, and the sentence says why."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CertificateFiles:
-    """Where they are, in PEM. With ``client_ca`` whoever connects must show a certificate of those authorities."""
-
-    certificate: Path
-    key: Path
-    client_ca: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,33 +13,14 @@ from grpc_reflection.v1alpha import reflection
 from scaler.adapters.keda.certificates import Certificates
 from scaler.adapters.keda.contract import SERVICE
 from scaler.adapters.keda.external_scaler_pb2_grpc import add_ExternalScalerServicer_to_server
+from scaler.adapters.keda.line import Address
 from scaler.adapters.keda.service import ExternalScaler
 
 MESSAGE_MOST_BYTES: Final = 64 * 1024
 """A trigger's metadata in full is some hundred bytes."""
 
-STREAM_SHARE: Final = 0.8
-"""A stream lasts this share of what a connection does, so that it has ended by itself when its connection is cut."""
-
 STOPS_WITHIN_S: Final = 1.0
 """Calls under way get so long to end; all of ours answer at once."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
-    """Where to listen (port 0: a free one), and the age in seconds at which a connection ends.
-
-    gRPC itself ends each 10 % earlier or later, by chance (gRFC A9).
-    """
-
-    host: str
-    port: int
-    connection_s: float
-
-    @property
-    def stream_s(self) -> float:
-        """How long a stream lasts at most."""
-        return STREAM_SHARE * self.connection_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

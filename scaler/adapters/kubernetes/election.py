@@ -19,7 +19,7 @@ from scaler.adapters.kubernetes.client import Client, Json
 from scaler.adapters.kubernetes.errors import ConflictError, NotFoundError, RefusedError
 from scaler.adapters.kubernetes.paths import path_to
 from scaler.adapters.kubernetes.times import seconds, written_micro
-from scaler.core.model import Missing
+from scaler.runtime.board import Heard
 from scaler.runtime.ports import Clock, TransientError
 
 LEASES: Final = "coordination.k8s.io/v1"
@@ -70,14 +70,6 @@ class Post:
         return path_to(LEASES, "leases", self.namespace, self.name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
-    """The heartbeat as this process read it: ``of_s`` is the leader's time, ``at_s`` ours, on the steady clock."""
-
-    of_s: float
-    at_s: float
-
-
 @dataclass(slots=True, kw_only=True)
 class Elector:
     """Does work while it leads. Its client needs a budget of its own: no rush of other requests may cost the lease."""
@@ -109,19 +101,14 @@ class Elector:
         """Have the next renewals tell that all plans are fresh as of ``at_s``."""
         self._heartbeat = written_micro(at_s)
 
-    def fresh_as_of(self, within_s: float) -> float | Missing:
-        """As of when all plans are fresh, on the leader's clock; Missing where that was longer than ``within_s`` ago.
+    @property
+    def heard(self) -> Heard | None:
+        """The last heartbeat, None before any was read.
 
-        Every candidate can tell, by the Lease that it reads or writes. Only steady time is counted, but for the first
-        heartbeat that a process reads: nobody saw when that was made.
+        Every candidate can tell, by the Lease that it reads or writes. The first one that a process reads is judged by
+        wall clocks: nobody saw when that was made.
         """
-        heard = self._heard
-        if heard is None:
-            return Missing(why="no heartbeat of a leader was read yet")
-        age_s = self.steady.now_s() - heard.at_s
-        if age_s > within_s:
-            return Missing(why=f"the last heartbeat of a leader was {age_s:.0f} s ago, the limit is {within_s:.0f} s")
-        return heard.of_s
+        return self._heard
 
     async def lead(self, work: Callable[[], Awaitable[None]]) -> None:
         """Wait for the lease, then do ``work`` until it ends, is cancelled, or the lease is lost (LostLeaseError).

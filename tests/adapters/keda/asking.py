@@ -17,7 +17,8 @@ from scaler.adapters.keda.certificates import Certificates
 from scaler.adapters.keda.contract import METRIC_NAME
 from scaler.adapters.keda.external_scaler_pb2 import GetMetricsRequest, GetMetricsResponse, ScaledObjectRef
 from scaler.adapters.keda.external_scaler_pb2_grpc import ExternalScalerStub
-from scaler.adapters.keda.listening import Address, Listening, listen
+from scaler.adapters.keda.line import Address
+from scaler.adapters.keda.listening import Listening, listen
 from scaler.adapters.keda.service import ExternalScaler
 from scaler.core.model import Actuation, Missing, TargetKey
 from scaler.runtime.board import Lacking, Standing, Standings

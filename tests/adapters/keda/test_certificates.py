@@ -11,7 +11,8 @@ import pytest
 from grpc import StatusCode
 from structlog.testing import CapturingLogger
 
-from scaler.adapters.keda.certificates import CertificateError, CertificateFiles, Certificates
+from scaler.adapters.keda.certificates import CertificateError, Certificates
+from scaler.adapters.keda.line import CertificateFiles
 from scaler.adapters.keda.listening import Listening
 from testbed.commands import run
 from testbed.pki import CONFIGURATION, Pair, make_pair

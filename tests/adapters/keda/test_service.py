@@ -16,7 +16,8 @@ from numpy.random import default_rng
 
 from scaler.adapters.keda.contract import METRIC_NAME, SERVICE
 from scaler.adapters.keda.external_scaler_pb2 import MetricSpec, ScaledObjectRef
-from scaler.adapters.keda.listening import Address, Listening, listen
+from scaler.adapters.keda.line import Address
+from scaler.adapters.keda.listening import Listening, listen
 from scaler.adapters.keda.service import lasting_s
 from scaler.core.model import Actuation, Missing
 from tests.adapters.keda.asking import (

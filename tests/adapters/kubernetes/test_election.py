@@ -15,6 +15,7 @@ from scaler.adapters.kubernetes.election import HEARTBEAT, Elector, LostLeaseErr
 from scaler.adapters.kubernetes.errors import NotLeadingError
 from scaler.adapters.kubernetes.times import written_micro
 from scaler.core.model import Missing
+from scaler.runtime.board import fresh_as_of
 from scaler.runtime.ports import Clock
 from tests.adapters.kubernetes.conftest import Caller, running, silent, until
 from tests.adapters.kubernetes.fake_api import FakeApi, failure
@@ -47,6 +48,11 @@ def elector(caller: Caller, identity: str = "a", terms: Terms = QUICK, **clocks:
         log=silent(),
         terms=terms,
     )
+
+
+def fresh(one: Elector) -> float | Missing:
+    """As of when all plans are fresh, by what ``one`` has heard within a minute."""
+    return fresh_as_of(one.heard, one.steady.now_s(), 60.0)
 
 
 @dataclass
@@ -272,12 +278,12 @@ async def test_every_candidate_reads_the_same_heartbeat(api: FakeApi, caller: Ca
     async with running(leader.lead(work)):
         await until(work.begun.is_set, "a leader")
         async with running(other.lead(idle)):
-            assert isinstance(other.fresh_as_of(60.0), Missing)
+            assert isinstance(fresh(other), Missing)
 
             leader.beat(SystemClock().now_s())
 
-            await until(lambda: not isinstance(other.fresh_as_of(60.0), Missing), "the heartbeat at the other one")
-            assert leader.fresh_as_of(60.0) == other.fresh_as_of(60.0) == heartbeat_of(api.objects[PATH])
+            await until(lambda: not isinstance(fresh(other), Missing), "the heartbeat at the other one")
+            assert fresh(leader) == fresh(other) == heartbeat_of(api.objects[PATH])
             assert not idle.begun.is_set()
 
 
@@ -293,13 +299,13 @@ async def test_a_heartbeat_grows_old_by_our_own_steady_clock(api: FakeApi, calle
     await api.put("leases", held(SystemClock().now_s()))
     one = elector(caller, steady=ours, wall=wall)
     async with running(one.lead(Work())):
-        await until(lambda: not isinstance(one.fresh_as_of(60.0), Missing), "the heartbeat")
+        await until(lambda: not isinstance(fresh(one), Missing), "the heartbeat")
 
         wall.by_s = 3600.0
-        assert not isinstance(one.fresh_as_of(60.0), Missing)
+        assert not isinstance(fresh(one), Missing)
 
         ours.by_s = 61.0
-        stale = one.fresh_as_of(60.0)
+        stale = fresh(one)
         assert isinstance(stale, Missing)
         assert re.fullmatch(r"the last heartbeat of a leader was 6\d s ago, the limit is 60 s", stale.why)
 
@@ -310,7 +316,7 @@ async def test_a_process_that_starts_takes_an_old_heartbeat_for_old(api: FakeApi
     async with running(one.lead(Work())):
         await until(lambda: api.counts["GET"] >= 2, "the lease to be read")
 
-        assert isinstance(one.fresh_as_of(60.0), Missing)
+        assert isinstance(fresh(one), Missing)
 
 
 @pytest.mark.slow

@@ -13,7 +13,9 @@ from aiohttp import ClientSession, web
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from scaler.adapters.telemetry import DONE, Beat, Checks, Telemetry, log_as_json, pages, serve
+from scaler.adapters.keda.counts import Counts
+from scaler.adapters.logs import log_as_json
+from scaler.adapters.telemetry import DONE, Beat, Checks, Telemetry, pages, serve
 from scaler.core.memory import Memory
 from scaler.core.model import Missing
 from scaler.runtime.board import Board
@@ -76,11 +78,13 @@ def unseen() -> Record:
 # --- Metrics -----------------------------------------------------------------------------------------------------
 
 
-def test_answers_to_keda_are_counted_by_call_and_code_and_timed_by_call() -> None:
-    process = Process()
+def test_answers_to_keda_are_counted_by_call_and_code_and_timed_by_call_where_they_are_given() -> None:
+    process, answerer = Process(), CollectorRegistry()
+    counts = Counts(answerer)
 
-    process.telemetry.answered("GetMetrics", "OK", 0.00002)
-    process.telemetry.answered("GetMetrics", "UNAVAILABLE", 0.00002)
+    counts.answered("GetMetrics", "OK", 0.00002)
+    counts.answered("GetMetrics", "UNAVAILABLE", 0.00002)
+    process.telemetry.answered(tuple(answerer.collect()))
 
     assert process.samples("forebay_keda_answers_total") == {("GetMetrics", "OK"): 1, ("GetMetrics", "UNAVAILABLE"): 1}
     assert process.samples("forebay_keda_answer_seconds_count") == {("GetMetrics",): 2}
@@ -90,6 +94,9 @@ def test_the_names_of_the_metrics_are_stable() -> None:
     process = Process()
     process.board.post([decided()])
     process.telemetry.lacked({NAME: {"stale": 1}})
+    answerer = CollectorRegistry()
+    Counts(answerer)
+    process.telemetry.answered(tuple(answerer.collect()))
 
     names = {family.name: family.type for family in process.registry.collect()}
 
@@ -110,6 +117,12 @@ def test_the_names_of_the_metrics_are_stable() -> None:
         "forebay_signals_missing": "gauge",
         "forebay_keda_answers": "counter",
         "forebay_keda_answer_seconds": "histogram",
+        "forebay_keda_process_cpu_seconds": "counter",
+        "forebay_keda_process_max_fds": "gauge",
+        "forebay_keda_process_open_fds": "gauge",
+        "forebay_keda_process_resident_memory_bytes": "gauge",
+        "forebay_keda_process_start_time_seconds": "gauge",
+        "forebay_keda_process_virtual_memory_bytes": "gauge",
     }
 
 

@@ -1,0 +1,47 @@
+"""Which pods go when the real KEDA and its HPA shrink a Deployment: those with the least work."""
+
+from typing import Final
+
+import pytest
+
+from testbed.emulator.arrivals import steady
+from testbed.emulator.emulator import Emulator
+from testbed.keda import Keda
+from testbed.tenant import Tenant
+from testbed.waiting import wait_for
+from tests.cluster.following import ADDRESS, SCALER, Following, answering, wait_until_it_answers
+from tests.cluster.running import Start, World, add_servers
+from tests.cluster.test_controller import first_shrink, work_of
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+RPS: Final = 8.0
+"""Less than one replica's worth, and some requests at each of four at any time."""
+
+
+@pytest.mark.usefixtures("scraped")
+def test_the_idle_pods_go_first(keda: Keda, tenant: Tenant, world: World, emulator: Emulator, start: Start) -> None:
+    keda.resolve({SCALER: [ADDRESS]})
+    tenant.add_nodes(1)
+    add_servers(tenant, 4, load_s=0)
+    tenant.wait_for_ready(4)
+    emulator.set_rate("llama", steady(RPS))
+    world.add_policy(actuation="KEDA", warmPool={"floor": 4})
+    controller = start(**answering())
+    wait_until_it_answers(controller)
+    Following(tenant=tenant, name="llama").ask_keda()
+    world.wait_for_condition("KEDAReady", "True")
+    world.wait_for_condition("SignalsHealthy", "True")
+
+    world.change_policy(warmPool={"floor": 2})
+    world.wait_for_requested(2, within_s=240.0)
+    stayed = {pod["metadata"]["name"] for pod in tenant.wait_for_ready(2)}
+
+    shrink = wait_for("its record", lambda: first_shrink(controller))
+    assert shrink is not None
+    work = work_of(shrink)
+    gone = set(work) - stayed
+    assert (len(work), len(gone)) == (4, 2)
+    assert max(work[name] for name in gone) <= min(work[name] for name in stayed)
+    assert controller.writes_of_scale() == 0
+    keda.resolve({})
