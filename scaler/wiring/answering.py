@@ -51,7 +51,7 @@ PAUSE_S: Final = 1.0
 
 
 @dataclass(slots=True, kw_only=True)
-class Reporter:
+class Gatherer:
     """Gathers what there is to answer from: policies as they are stored, and the heartbeat."""
 
     policies: Watched[PolicyObject]
@@ -120,12 +120,11 @@ class Answering:
     """Keeps a process that answers KEDA. One that ends, though nobody told it to, has a successor at the same port."""
 
     order: Order
-    reporter: Reporter
+    gatherer: Gatherer
     telemetry: Telemetry
     log: FilteringBoundLogger
     silent_s: float = SILENT_S
     _answerer: Answerer | None = None
-    _keeping: asyncio.Future[NoReturn] | None = None
 
     @property
     def port(self) -> int:
@@ -147,26 +146,24 @@ class Answering:
         self.order = replace(self.order, at=replace(self.order.at, port=self._answerer.port))
         transport = "plaintext" if self.order.certificates is None else self.order.certificates.transport
         self.log.info("answering_keda", port=self.port, transport=transport)
-        self._keeping = asyncio.ensure_future(self._keep(self._answerer))
+
+    async def run(self) -> NoReturn:
+        """Tell the process what there is to answer from, and start another when it ends, until cancelled."""
+        while True:
+            if self._answerer is None:
+                self._answerer = await self._succeeded()
+            ended = self._answerer
+            await self._tell_and_hear(ended.line)
+            self._answerer = None
+            self.log.error("answerer_ended", exit_code=await ended.close())
 
     async def close(self) -> None:
         """End all streams with OK, and then the process."""
-        if self._keeping is not None:
-            self._keeping.cancel()
-            await asyncio.wait({self._keeping})
         if self._answerer is not None:
             await self._answerer.close()
 
-    async def _keep(self, answerer: Answerer) -> NoReturn:
-        while True:
-            await self._tell_and_hear(answerer.line)
-            self._answerer = None
-            code = await answerer.close()
-            self.log.error("answerer_ended", exit_code=code)
-            self._answerer = answerer = await self._succeeded()
-
     async def _succeeded(self) -> Answerer:
-        clock = self.reporter.clock
+        clock = self.gatherer.clock
         while True:
             await clock.wait_until(clock.now_s() + PAUSE_S)
             try:
@@ -179,29 +176,39 @@ class Answering:
 
     async def _tell_and_hear(self, line: Line) -> None:
         """Return when the other process has ended, or hangs."""
-        telling = asyncio.ensure_future(self._tell(line))
+        both = {asyncio.ensure_future(self._tell(line)), asyncio.ensure_future(self._hear(line))}
         try:
-            async with asyncio.timeout(None) as patience:
-                loop = asyncio.get_running_loop()
-                while True:
-                    patience.reschedule(loop.time() + self.silent_s)
-                    counted: Counted | None = await line.hear()
-                    if counted is None:
-                        return
-                    self.telemetry.answered(counted.metrics)
-        except TimeoutError:
-            self.log.error("answerer_hangs", silent_s=self.silent_s)  # noqa: TRY400 - the sentence says it all
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            telling.cancel()
-            await asyncio.wait({telling})
+            for each in both:
+                each.cancel()
+            await asyncio.wait(both)
+        for each in both:
+            if not each.cancelled():
+                each.result()  # a bug of ours ends this process, and not the other one again and again
 
     async def _tell(self, line: Line) -> None:
-        with self.reporter.gathering():
+        """Return when nobody takes the news any more."""
+        with self.gatherer.gathering():
             while True:
+                news = await self.gatherer.news()
                 try:
-                    await line.say(await self.reporter.news())
+                    await line.say(news)
                 except ConnectionError:
-                    return  # the end of the line is heard as well
+                    return
+
+    async def _hear(self, line: Line) -> None:
+        """Return when no counts come any more."""
+        while True:
+            try:
+                async with asyncio.timeout(self.silent_s):
+                    counted: Counted | None = await line.hear()
+            except TimeoutError:
+                self.log.error("answerer_hangs", silent_s=self.silent_s)  # noqa: TRY400 - the place says nothing more
+                return
+            if counted is None:
+                return
+            self.telemetry.answered(counted.metrics)
 
 
 def answering(
@@ -210,10 +217,10 @@ def answering(
     """Who answers KEDA once it is opened; None where no port was given for it."""
     if settings.keda_listen_on is None:
         return None
-    reporter = Reporter(
+    gatherer = Gatherer(
         policies=cluster.views.policies, elector=elector, clock=SteadyClock(), advises_only=settings.advise_only
     )
-    return Answering(order=_order(settings, settings.keda_listen_on), reporter=reporter, telemetry=telemetry, log=log)
+    return Answering(order=_order(settings, settings.keda_listen_on), gatherer=gatherer, telemetry=telemetry, log=log)
 
 
 async def _started(order: Order) -> Answerer:

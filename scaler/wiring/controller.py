@@ -122,7 +122,7 @@ async def _controller(settings: Settings, servers: Sequence[Server], log: Filter
         if answers is not None:
             stack.push_async_callback(answers.close)
             await answers.open()
-        await _lead(elector, cluster, loop, account)
+        await _lead(elector, cluster, loop, account, answers)
 
 
 async def _connected(settings: Settings) -> Transport:
@@ -208,8 +208,10 @@ async def _serving(settings: Settings, registry: CollectorRegistry, board: Board
     return runner
 
 
-async def _lead(elector: Elector, cluster: KubernetesCluster, loop: Loop, account: Accountant) -> None:
-    """Follow the cluster all the time, and run the loop while we lead; either one's end ends the other."""
+async def _lead(
+    elector: Elector, cluster: KubernetesCluster, loop: Loop, account: Accountant, answers: Answering | None
+) -> None:
+    """Follow the cluster and answer KEDA all the time, and run the loop while we lead; the end of one ends all."""
 
     async def work() -> None:
         with account.leading():
@@ -217,13 +219,15 @@ async def _lead(elector: Elector, cluster: KubernetesCluster, loop: Loop, accoun
 
     following: asyncio.Future[None] = asyncio.ensure_future(cluster.run())
     leading = asyncio.ensure_future(elector.lead(work))
+    telling: list[asyncio.Future[None]] = [] if answers is None else [asyncio.ensure_future(answers.run())]
+    # In this order at the end: the lease is given back through the API, and the cluster may be followed until then.
+    tasks = [leading, following, *telling]
     try:
-        await asyncio.wait({following, leading}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        # The lease is given back through the API, and the cluster may be followed until then.
-        for task in (leading, following):
+        for task in tasks:
             task.cancel()
             await asyncio.wait({task})
-    for task in (leading, following):
+    for task in tasks:
         if not task.cancelled():
             task.result()

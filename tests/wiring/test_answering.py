@@ -104,8 +104,10 @@ async def replica(
     assert made is not None
     made.silent_s = silent_s
     await made.open()
-    async with running(cluster.run()):
-        yield Replica(elector=elector, answering=made, registry=registry)
+    try:
+        async with running(cluster.run(), made.run()):
+            yield Replica(elector=elector, answering=made, registry=registry)
+    finally:
         await made.close()
 
 
