@@ -9,14 +9,15 @@ QUIET = Missing(why="nobody asks")
 
 
 def test_every_replica_that_was_asked_for_gets_what_its_engine_said() -> None:
-    answer = Answered(loads={"a": load(running=3.0)}, ttft_s=0.4, gateway_waiting=2.0)
+    answer = Answered(loads={"a": load(running=3.0)}, ttft_s=0.4, gateway_waiting=2.0, gateway_refused_per_s=1.5)
 
     observation = joined(seen(fleet(ready("a"), starting("s"))), answer)
 
     told = observation.fleet(key())
     assert isinstance(told, Fleet)
     assert [replica.load for replica in told.replicas] == [load(running=3.0), starting("s").load]
-    assert (observation.ttft_s, observation.gateway_waiting) == (0.4, 2.0)
+    told_by_all = (observation.ttft_s, observation.gateway_waiting, observation.gateway_refused_per_s)
+    assert told_by_all == (0.4, 2.0, 1.5)
 
 
 def test_a_replica_whose_engine_sleeps_is_no_supply() -> None:
