@@ -42,6 +42,15 @@ class Shortage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PoolMemory:
+    """The ``gpus`` of a pool that is short, since when there are so many, and the replicas that may wait for more."""
+
+    gpus: float
+    since_s: float
+    tried: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TargetMemory:
     """What the next tick must know of one target.
 
@@ -62,6 +71,7 @@ class TargetMemory:
     shortage: Shortage | None = None
     shared_from_s: float | None = None
     kept: tuple[Wished, ...] = ()
+    pool: PoolMemory | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,19 +5,21 @@ after a hold, in steps, never below its floor. What it gives counts once it is f
 nobody.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from heapq import heapify, heappop, heappush
 from typing import Final
 
 from scaler.core.limits import HOLD_LEAST_S, WISHES_KEPT_S, Case, Rule, full_window, intact, least, step_down
-from scaler.core.memory import LoadSample, TargetMemory, Wished
+from scaler.core.memory import LoadSample, PoolMemory, TargetMemory, Wished
 from scaler.core.model import Actuation, Fleet, Missing, Phase, Pool, Pools, Quota, TargetKey
 from scaler.core.plan import Portion, Ruling, TargetPlan
 
-PROBES: Final = 1
-"""One replica beyond what is free is asked for, by whoever is first in line: it takes what comes free at once, and who
-adds nodes for pods that wait hears of it. A second would race with it for the same GPUs."""
+TRIED_MOST: Final = 64
+TRIED_IN_VAIN_S: Final = 900.0
+"""Beyond what is free one replica is asked for, by whoever is first in line: it takes what comes free at once, and who
+adds nodes for pods that wait hears of it. Whenever the pool has grown twice as many may wait the next time, so that an
+autoscaler of nodes is soon told of all; after a quarter of an hour without a new node it is one again."""
 
 HOLDERS_NAMED: Final = 3
 
@@ -30,7 +32,8 @@ class Claim:
     """One target before those who share its GPUs. Counts are of replicas of ``gpus`` each.
 
     It would have ``want``. ``has`` have a node and are to stay, ``going`` have one and are on their way out, and
-    ``pending`` are there without a node. ``products`` are the classes of nodes that its replicas were seen on.
+    ``pending`` are there without a node. ``products`` are the classes of nodes that its replicas were seen on. Of more
+    than is free it may try for ``tried``.
     """
 
     policy: str
@@ -44,6 +47,7 @@ class Claim:
     going: int
     pending: int
     products: tuple[str, ...]
+    tried: int = 1
 
     @property
     def name(self) -> tuple[str, TargetKey]:
@@ -89,6 +93,7 @@ def claim_of(want: int, case: Case, samples: Sequence[LoadSample]) -> Claim | No
         going=placed - has + leaving,
         pending=min(fleet.requested, len(fleet.replicas) - leaving) - has,
         products=_products(case.target.key, fleet, samples),
+        tried=1 if case.memory.pool is None else case.memory.pool.tried,
     )
 
 
@@ -122,11 +127,16 @@ def portions_of(claims: Sequence[Claim], pools: Pools) -> Mapping[tuple[str, Tar
     most = {place: min(wants[place], max(has[place], parts[place])) for place in of}
     now = _filled(claims, of, free, has, most)
     tried = _first_in_line(claims, sources, now)
+    accounts = {source.name: _account(source, claims, parts) for source in sources}
     return {
         claims[place].name: _portion(
-            place, claims, of[place], parts, granted=now[place], tried=PROBES if place in tried else 0
+            claims[place],
+            [accounts[source.name] for source in mine],
+            part=parts[place],
+            granted=now[place],
+            tried=claims[place].tried if place in tried else 0,
         )
-        for place in of
+        for place, mine in of.items()
     }
 
 
@@ -249,19 +259,49 @@ def _first_in_line(claims: Sequence[Claim], sources: Iterable[_Source], now: Map
 # --- A portion, and why ------------------------------------------------------------------------------------------
 
 
-def _portion(
-    place: int,
-    claims: Sequence[Claim],
-    sources: Sequence[_Source],
-    parts: Mapping[int, int],
-    *,
-    granted: int,
-    tried: int,
-) -> Portion:
-    claim, part, source = claims[place], parts[place], sources[0]
-    others = [other for each in sources for other in each.places if other != place]
-    has_elders = any(_is_before(claims[other], claim) and claims[other].has < parts[other] for other in others)
-    floor = min(claim.floor, claim.want)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Account:
+    """What all who share one source come to together, in GPUs, so that nobody has to go through all of them.
+
+    ``floors`` are the parts up to the floors, ``above`` the rest by priority, ``holders`` who has most by policy.
+    ``unmet_priority`` is the highest of those who have less than their part, and ``unmet_floor`` says that one of them
+    has less than its floor.
+    """
+
+    source: _Source
+    floors: int
+    above: Mapping[int, int]
+    holders: tuple[tuple[str, int], ...]
+    unmet_priority: int | None
+    unmet_floor: bool
+
+
+def _account(source: _Source, claims: Sequence[Claim], parts: Mapping[int, int]) -> _Account:
+    floors, above, held, unmet = 0, dict[int, int](), dict[str, int](), list[Claim]()
+    for place in source.places:
+        claim, part = claims[place], parts[place]
+        floors += _floor_gpus(claim, part)
+        above[claim.priority] = above.get(claim.priority, 0) + part * claim.gpus - _floor_gpus(claim, part)
+        held[claim.policy] = held.get(claim.policy, 0) + claim.has * claim.gpus
+        if claim.has < part:
+            unmet.append(claim)
+    most = sorted(held.items(), key=lambda pair: (-pair[1], pair[0]))
+    return _Account(
+        source=source,
+        floors=floors,
+        above=above,
+        holders=tuple(most[: HOLDERS_NAMED + 1]),
+        unmet_priority=max((claim.priority for claim in unmet), default=None),
+        unmet_floor=any(claim.has < claim.floor for claim in unmet),
+    )
+
+
+def _floor_gpus(claim: Claim, part: int) -> int:
+    return min(part, claim.floor) * claim.gpus
+
+
+def _portion(claim: Claim, accounts: Sequence[_Account], *, part: int, granted: int, tried: int) -> Portion:
+    source, floor = accounts[0].source, min(claim.floor, claim.want)
     return Portion(
         key=claim.key,
         want=claim.want,
@@ -269,12 +309,12 @@ def _portion(
         has=claim.has,
         floor=floor,
         # A start for the sake of one replica's difference between equals would cost both more than it gives.
-        keeps=part if has_elders else part + 1,
-        ceiling=max(granted + tried, floor),
-        fits=min(each.free_gpus for each in sources) // claim.gpus,
-        because=_because(place, claims, source, parts),
+        keeps=part if any(_is_behind(claim, account) for account in accounts) else part + 1,
+        ceiling=max(granted, min(claim.want, max(granted + tried, floor))),
+        fits=min(account.source.free_gpus for account in accounts) // claim.gpus,
+        because=_because(claim, part, accounts[0]),
         facts={
-            "pool_gpus": source.whole_gpus,
+            "pool_gpus" if source.has_queue else "quota_gpus": source.whole_gpus,
             "settled_gpus": source.settled_gpus,
             "free_gpus": source.free_gpus,
             "part": part,
@@ -284,37 +324,28 @@ def _portion(
     )
 
 
-def _is_before(other: Claim, claim: Claim) -> bool:
-    """Whether ``other`` may ask ``claim`` to give way for a single replica: by its priority, or for its floor."""
-    return other.priority > claim.priority or other.has < other.floor
+def _is_behind(claim: Claim, account: _Account) -> bool:
+    """Whether somebody may ask ``claim`` to give way for a single replica: by its priority, or for its floor."""
+    is_outranked = account.unmet_priority is not None and account.unmet_priority > claim.priority
+    return is_outranked or account.unmet_floor
 
 
-def _because(place: int, claims: Sequence[Claim], source: _Source, parts: Mapping[int, int]) -> str:
-    mine = claims[place]
-    others = [(claims[other], parts[other]) for other in source.places if other != place]
-    floors = _total(min(part, claim.floor) * claim.gpus for claim, part in others)
-    above = _above(others, lambda claim: claim.priority > mine.priority)
-    equal = _above(others, lambda claim: claim.priority == mine.priority)
+def _because(claim: Claim, part: int, account: _Account) -> str:
+    source, mine = account.source, claim.gpus * part
+    floors = account.floors - _floor_gpus(claim, part)
+    higher = _total(gpus for priority, gpus in account.above.items() if priority > claim.priority)
+    equal = account.above[claim.priority] - (mine - _floor_gpus(claim, part))
     takes = [f"the floors of others take {floors}"] if floors else []
-    takes += [f"higher priorities {above}"] if above else []
-    takes += [f"others of priority {mine.priority} {equal}"] if equal else []
+    takes += [f"higher priorities {higher}"] if higher else []
+    takes += [f"others of priority {claim.priority} {equal}"] if equal else []
     shared = f"{source.settled_gpus} of the {source.whole_gpus} {source.name} are free or ours"
-    left = f"{parts[place] * mine.gpus} are for this model, which wants {mine.want * mine.gpus}"
-    return f"{shared}: {', '.join([*takes, left])}; {source.free_gpus} are free now{_holders(others)}"
+    left = f"{mine} are for this model, which wants {claim.want * claim.gpus}"
+    holders = [f"{policy} has {gpus}" for policy, gpus in account.holders if gpus > 0 and policy != claim.policy]
+    return "; ".join([f"{shared}: {', '.join([*takes, left])}", ", ".join([_free(source), *holders[:HOLDERS_NAMED]])])
 
 
-def _above(others: Iterable[tuple[Claim, int]], counts: Callable[[Claim], bool]) -> int:
-    """The GPUs above their floors of those who count."""
-    return _total(max(0, part - claim.floor) * claim.gpus for claim, part in others if counts(claim))
-
-
-def _holders(others: Iterable[tuple[Claim, int]]) -> str:
-    held: dict[str, int] = {}
-    for claim, _ in others:
-        held[claim.policy] = held.get(claim.policy, 0) + claim.has * claim.gpus
-    most = sorted(held.items(), key=lambda pair: (-pair[1], pair[0]))[:HOLDERS_NAMED]
-    named = [f"{policy} has {gpus}" for policy, gpus in most if gpus > 0]
-    return f", {', '.join(named)}" if named else ""
+def _free(source: _Source) -> str:
+    return f"{source.free_gpus} {'is' if source.free_gpus == 1 else 'are'} free now"
 
 
 def _total(counts: Iterable[int]) -> int:
@@ -363,4 +394,19 @@ def with_portion(memory: TargetMemory, portion: Portion | None, case: Case) -> T
     higher = [each for each in memory.kept if case.at_s - each.at_s <= hold_s and each.replicas > portion.keeps]
     from_s = case.at_s if memory.shared_from_s is None else memory.shared_from_s
     now = Wished(at_s=case.at_s, replicas=portion.keeps)
-    return replace(memory, shared_from_s=from_s, kept=(*higher, now))
+    pool = _pool(replace(memory, shared_from_s=from_s), portion, case.at_s)
+    return replace(memory, shared_from_s=from_s, kept=(*higher, now), pool=pool)
+
+
+def _pool(memory: TargetMemory, portion: Portion, at_s: float) -> PoolMemory | None:
+    """What is known of the pool's growth: somebody adds nodes for replicas that wait, or nobody does."""
+    gpus, before = portion.facts.get("pool_gpus"), memory.pool
+    if gpus is None:
+        return before
+    if before is None:
+        return PoolMemory(gpus=gpus, since_s=at_s)
+    if gpus > before.gpus:
+        return PoolMemory(gpus=gpus, since_s=at_s, tried=min(2 * before.tried, TRIED_MOST))
+    since_s = max(before.since_s, memory.shared_from_s or at_s)
+    is_in_vain = portion.granted < portion.want and at_s - since_s > TRIED_IN_VAIN_S
+    return replace(before, gpus=gpus, tried=1 if is_in_vain else before.tried)

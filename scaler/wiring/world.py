@@ -41,6 +41,7 @@ class World:
                 models={
                     each.policy.name: joined(each.observation, answers[each.policy.name]) for each in self.sight.models
                 },
+                pools=self.sight.pools,
             ),
             policies=tuple(self._as_allowed(model.policy) for model in self.sight.models),
             restored=restored,

@@ -17,11 +17,11 @@ FOR_FOUR_RPS = 75.0
 FOR_MORE_RPS = 150.0
 
 
-def wait_for_growth_that_has_no_room(controller: Controller, *, decisions: int = 5) -> None:
-    """Return when the demand has been for more, and the rule `room` has held it back, in so many decisions."""
+def wait_for_growth_that_has_no_room(controller: Controller, *, rule: str = "room", decisions: int = 5) -> None:
+    """Return when the demand has been for more, and ``rule`` has held it back, in so many decisions."""
 
     def held_back() -> int:
-        return sum(any(step["rule"] == "room" for step in trail) for trail in controller.trails())
+        return sum(any(step["rule"] == rule for step in trail) for trail in controller.trails())
 
     before = held_back()
     wait_for("growth held back", held_back, lambda count: count >= before + decisions)
@@ -55,7 +55,7 @@ def test_growth_stops_where_gpus_run_out_and_goes_on_with_a_new_node(
     wait_for("growth again", world.requested, lambda count: count > asked)
 
 
-def test_growth_stops_at_a_quota_and_goes_on_when_there_is_more(
+def test_growth_stops_at_a_quota_before_a_pod_is_refused_and_goes_on_when_there_is_more(
     tenant: Tenant, world: World, emulator: Emulator, start: Start
 ) -> None:
     tenant.add_nodes(2)
@@ -68,15 +68,12 @@ def test_growth_stops_at_a_quota_and_goes_on_when_there_is_more(
 
     missing = world.wait_for_condition("CapacityAvailable", "False", within_s=100.0)
     controller.wait_until_it_has_learned()
-    asked, writes = world.requested(), controller.writes_of_scale()
     emulator.set_rate("llama", steady(FOR_MORE_RPS))
-    wait_for_growth_that_has_no_room(controller)
+    wait_for_growth_that_has_no_room(controller, rule="share")
 
-    assert "of v1 cannot be created, 1 GPU each" in missing["message"]
-    assert "exceeded quota: gpus" in missing["message"]
-    assert len(tenant.pods()) == 2
-    assert (world.requested(), controller.writes_of_scale()) == (asked, writes)
+    assert missing["reason"] == "GpusShort"
+    assert f"2 of the 2 GPUs of the quota of {tenant.namespace} are free or ours" in missing["message"]
+    assert (len(tenant.pods()), world.requested(), controller.writes_of_scale()) == (2, 2, 0)
     world.limit_gpus(16)
-    # The ReplicaSet controller tries again after twice as long each time, so after as long as it was refused.
-    world.wait_for_condition("CapacityAvailable", "True", within_s=200.0)
-    wait_for("growth again", world.requested, lambda count: count > asked)
+    wait_for("growth again", world.requested, lambda count: count > 2)
+    world.wait_for_condition("CapacityAvailable", "True", within_s=100.0)

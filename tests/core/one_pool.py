@@ -96,6 +96,10 @@ class OnePool:
             for name, pods in self.pods.items()
         }
 
+    def waiting(self) -> int:
+        """The pods without a node."""
+        return len([pod for pods in self.pods.values() for pod in pods if pod.scheduled_at_s is None])
+
     def because(self, name: str, rule: str) -> str:
         """Why ``rule`` changed the number of a model in the last tick; empty where it did not."""
         (plan,) = (plan for plan in self.plans if plan.policy == f"models/{name}")

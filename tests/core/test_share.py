@@ -155,7 +155,7 @@ def test_the_reason_says_whose_the_gpus_are() -> None:
 
     assert shared_out(claims, h100(1))["low"].because == (
         "11 of the 12 H100 are free or ours: the floors of others take 1, higher priorities 7, "
-        "3 are for this model, which wants 8; 1 are free now, models/high has 5"
+        "3 are for this model, which wants 8; 1 is free now, models/high has 5"
     )
 
 
@@ -278,6 +278,21 @@ def test_a_new_node_is_taken_at_once() -> None:
     pool.run(60.0)
 
     assert pool.asked() == {"a": 8, "b": 8}
+
+
+def test_who_adds_nodes_for_what_waits_is_told_of_twice_as_much_each_time() -> None:
+    """Nodes of one GPU come one by one, a minute after a pod waits for them."""
+    pool = OnePool(gpus=2, policies=(model("a"), model("b")), needs=lambda *_: 16)
+    pool.begin(a=1, b=1)
+
+    waited: list[int] = []
+    for _ in range(30):
+        pool.run(60.0)
+        waited.append(pool.waiting())
+        pool.gpus += waited[-1]
+
+    assert waited[:4] == [1, 2, 4, 8]
+    assert pool.has() == {"a": 16, "b": 16}
 
 
 def test_without_counted_gpus_a_model_grows_until_nothing_more_is_scheduled() -> None:

@@ -36,11 +36,13 @@ from scaler.adapters.kubernetes.targets import DEPLOYMENT, TargetSeen
 from scaler.adapters.kubernetes.views import PATIENCE_S, Kind, Views
 from scaler.api.status import Status
 from scaler.api.v1alpha1 import ScalingPolicy, TargetRef
-from scaler.core.model import Actuation, Fleet, FleetSeen, Load, Missing, Observation, Policy, TargetKey
+from scaler.core.model import Actuation, Fleet, FleetSeen, Load, Missing, Observation, Policy, Pools, TargetKey
 from scaler.core.plan import Command, Condition, SetReplicas, SetWeights
 from scaler.runtime.ports import Record, TransientError
 
 NO_LOADS: Final[Mapping[str, Load | Missing]] = {}
+
+NOT_COUNTED: Final = Pools()
 
 TELL_MOST_S: Final = 5.0
 """A third of a tick of 15 s."""
@@ -78,10 +80,11 @@ class Model:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
-    """What one look gave: the sound policies by name, and the objects that are none."""
+    """What one look gave: the sound policies by name, the objects that are none, and the GPUs for all of them."""
 
     models: tuple[Model, ...]
     faulty: tuple[PolicyObject, ...]
+    pools: Pools = NOT_COUNTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +138,8 @@ class KubernetesCluster:
         models = [self._model(each, each.document, look) for each in objects if each.document is not None]
         self._remember(objects, models, look)
         faulty = tuple(each for each in objects if each.document is None)
-        return Sight(models=tuple(sorted(models, key=lambda model: model.policy.name)), faulty=faulty)
+        models.sort(key=lambda model: model.policy.name)
+        return Sight(models=tuple(models), faulty=faulty, pools=self.views.pools())
 
     async def _look(self, objects: Sequence[PolicyObject], at_s: float) -> _Look:
         found = await self._find_all(objects)

@@ -4,7 +4,7 @@ How many devices a claim asks for is in another object, so a spec alone gives th
 counts them. The fields are those of resource.k8s.io/v1, which Kubernetes serves since 1.34.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -67,12 +67,12 @@ def devices_of(spec: Json) -> Devices:
 def _asked(container: Json) -> int:
     """The GPUs of one container. Limits say it all: an extended resource's request must equal its limit."""
     resources = container.get("resources") or {}
-    return sum(_amounts(resources.get("limits") or resources.get("requests") or {}))
+    return sum(amounts(resources.get("limits") or resources.get("requests") or {}).values())
 
 
-def _amounts(amounts: Json) -> Iterable[int]:
+def amounts(resources: Json) -> dict[str, int]:
     """nvidia.com/gpu, amd.com/gpu and whatever else calls itself a GPU; slices of one (MIG) are none."""
-    return (int(amount) for resource, amount in amounts.items() if resource.endswith("/gpu"))
+    return {resource: int(amount) for resource, amount in resources.items() if resource.endswith("/gpu")}
 
 
 # --- Claims ------------------------------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ def controller_of(metadata: Mapping[str, Any]) -> str | None:
     return next((owner["uid"] for owner in owners if owner.get("controller")), None)
 
 
-def node_class(node: Json, _: str | None) -> str:
+def node_class(node: Json) -> str:
     """What kind of node it is, empty where no label says."""
     labels = node["metadata"].get("labels") or {}
     return next((labels[label] for label in NODE_CLASS_LABELS if labels.get(label)), "")

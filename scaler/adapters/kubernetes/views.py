@@ -1,8 +1,8 @@
-"""All that is watched: policies, pods, nodes, what stands between pods and targets, targets, and other autoscalers.
+"""All that is watched: policies, pods, nodes, quotas, what stands between pods and targets, targets, other autoscalers.
 
 Deployments and StatefulSets are watched from the start, any other kind from when a policy first names it. Claims of
 devices, and the events that tell of pods that were not created, are watched from when a target first needs them; they
-only tell more of what is known, so nothing waits for them.
+only tell more of what is known, so nothing waits for them, nor for quotas.
 """
 
 import asyncio
@@ -20,12 +20,13 @@ from scaler.adapters.kubernetes.gpus import CLAIM, CLAIM_TEMPLATE, DRA, ClaimNam
 from scaler.adapters.kubernetes.informer import Means, Watched, watched
 from scaler.adapters.kubernetes.ownership import Claim, hpa_claim, scaled_object_claim
 from scaler.adapters.kubernetes.paths import path_to
-from scaler.adapters.kubernetes.pods import PodSeen, node_class, pod_seen
+from scaler.adapters.kubernetes.pods import PodSeen, pod_seen
 from scaler.adapters.kubernetes.policies import PolicyObject, policy_object
+from scaler.adapters.kubernetes.pools import NodeSeen, QuotaSeen, node_seen, pools_of, quota_seen, quotas_of
 from scaler.adapters.kubernetes.refusals import FAILED, Refusal, latest_refusals, refusal_told
 from scaler.adapters.kubernetes.targets import Link, TargetSeen, link, target_seen
 from scaler.api.v1alpha1 import API_VERSION
-from scaler.core.model import Missing
+from scaler.core.model import Missing, Pools
 
 T = TypeVar("T")
 
@@ -34,6 +35,8 @@ KEDA: Final = "keda.sh/v1alpha1"
 
 LOOK_AGAIN_S: Final = 600.0
 """Where KEDA is not installed, or claims of devices are not served, they are looked for again after so long."""
+
+ONLY_OWN: Final = "only some namespaces are followed, so nobody knows who else holds GPUs"
 
 PATIENCE_S: Final = 60.0
 """So long what was last seen counts while the API server cannot be followed; a restart of it takes less."""
@@ -56,7 +59,8 @@ class Views:
     namespaces: tuple[str, ...]
     policies: Watched[PolicyObject] = field(init=False)
     pods: Watched[PodSeen] = field(init=False)
-    nodes: Watched[str] = field(init=False)
+    nodes: Watched[NodeSeen] = field(init=False)
+    quotas: Watched[QuotaSeen] = field(init=False)
     replica_sets: Watched[Link] = field(init=False)
     autoscalers: Watched[Claim] = field(init=False)
     scaled_objects: Watched[Claim] | None = field(init=False, default=None)
@@ -69,7 +73,8 @@ class Views:
     def __post_init__(self) -> None:
         self.policies = self._follow(API_VERSION, "scalingpolicies", policy_object)
         self.pods = self._follow("v1", "pods", pod_seen)
-        self.nodes = self._follow("v1", "nodes", node_class, is_in_namespaces=False)
+        self.nodes = self._follow("v1", "nodes", node_seen, is_in_namespaces=False)
+        self.quotas = self._follow("v1", "resourcequotas", quota_seen)
         self.replica_sets = self._follow(APPS, "replicasets", link)
         self.autoscalers = self._follow("autoscaling/v2", "horizontalpodautoscalers", hpa_claim)
         for kind, plural in (("Deployment", "deployments"), ("StatefulSet", "statefulsets")):
@@ -129,7 +134,20 @@ class Views:
 
     def class_of(self, node: str) -> str | None:
         """The class of a node, None where it is not known."""
-        return self.nodes.store.get("", node) or None
+        seen = self.nodes.store.get("", node)
+        return None if seen is None else seen.node_class or None
+
+    def pools(self) -> Pools:
+        """The GPUs that there are, those that are free, and what quotas leave; Missing with the reason if not seen."""
+        now_s = self.means.clock.now_s()
+        quotas, nodes, pods = (each.lost(now_s, PATIENCE_S) for each in (self.quotas, self.nodes, self.pods))
+        unseen = nodes or pods or (ONLY_OWN if self.namespaces else None)
+        by_name = {name: node for (_, name), node in self.nodes.store.items()}
+        running = self.pods.store.values()
+        return Pools(
+            products=pools_of(by_name, running) if unseen is None else Missing(why=unseen),
+            quotas=quotas_of(self.quotas.store.values()) if quotas is None else Missing(why=quotas),
+        )
 
     def pods_of(self, targets: frozenset[str]) -> dict[str, tuple[PodSeen, ...]]:
         """The pods of each of ``targets`` (uids)."""

@@ -18,7 +18,7 @@ KINDS: Final = frozenset(
     {
         "pods", "nodes", "events", "deployments", "replicasets", "statefulsets", "scalingpolicies", "leases",
         "horizontalpodautoscalers", "leaderworkersets", "scaledobjects", "inferencegraphs", "customresourcedefinitions",
-        "resourceclaims", "resourceclaimtemplates",
+        "resourceclaims", "resourceclaimtemplates", "resourcequotas",
     }
 )  # fmt: skip
 

@@ -19,7 +19,7 @@ from scaler.adapters.kubernetes.informer import Means
 from scaler.adapters.kubernetes.reporting import Reporter
 from scaler.core.decide import decide
 from scaler.core.memory import Memory
-from scaler.core.model import Fleet, Missing, Refused, Snapshot, TargetKey
+from scaler.core.model import Fleet, Missing, Pool, Pools, Quota, Refused, Snapshot, TargetKey
 from scaler.core.plan import SetReplicas, SetWeights
 from scaler.runtime.ports import Record, TransientError
 from tests.adapters.kubernetes import recorded
@@ -111,6 +111,65 @@ async def test_the_devices_of_a_claim_are_counted_from_its_template(api: FakeApi
     after = fleet(await model(cluster))
     assert isinstance(after, Fleet)
     assert (before.gpus_per_replica, after.gpus_per_replica) == (1, 4)
+
+
+def h100_node(name: str = "gpu-1") -> Json:
+    status = {"allocatable": {"nvidia.com/gpu": "8"}, "conditions": [{"type": "Ready", "status": "True"}]}
+    node = recorded.merged(recorded.node(name), {"status": status})
+    node["metadata"]["labels"]["nvidia.com/gpu.product"] = "H100"
+    return node
+
+
+def gpu_quota(used: int = 2) -> Json:
+    counted = {"hard": {"requests.nvidia.com/gpu": "6"}, "used": {"requests.nvidia.com/gpu": str(used)}}
+    return {"metadata": {"name": "gpus", "namespace": "models", "uid": "uid-q"}, "spec": {}, "status": counted}
+
+
+async def test_the_gpus_of_the_cluster_are_counted_with_the_pods_of_all_namespaces(
+    api: FakeApi, cluster: KubernetesCluster
+) -> None:
+    theirs = recorded.pod("theirs", metadata={"namespace": "elsewhere"}, spec={"nodeName": "gpu-1"})
+    await fill(api, recorded.pod(spec={"nodeName": "gpu-1"}))
+    await api.put("nodes", h100_node())
+    await api.put("pods", theirs)
+    await api.put("resourcequotas", gpu_quota())
+    await until(lambda: len(list(cluster.views.pods.store.values())) == 2, "both pods")
+    await until(lambda: list(cluster.views.quotas.store.values()), "the quota")
+    await until(lambda: cluster.views.class_of("gpu-1") == "H100", "the node")
+
+    seen = await sight(cluster)
+
+    assert seen.pools == Pools(
+        products=(Pool(product="H100", allocatable_gpus=8, free_gpus=4),),
+        quotas=(Quota(namespace="models", hard_gpus=6, left_gpus=4),),
+    )
+
+
+async def test_who_follows_some_namespaces_only_does_not_know_who_else_holds_gpus(
+    api: FakeApi, caller: Caller, means: Means
+) -> None:
+    events = Events(client=caller.client, log=means.log, instance="forebay-0")
+    cluster = cluster_of(
+        caller.client, means, ("models",), Reporter(client=caller.client, events=events, log=means.log)
+    )
+    async with running(cluster.run()):
+        await fill(api)
+        pools = (await sight(cluster)).pools
+
+    assert pools.products == Missing(why="only some namespaces are followed, so nobody knows who else holds GPUs")
+
+
+async def test_without_the_right_to_quotas_all_else_goes_on(api: FakeApi, cluster: KubernetesCluster) -> None:
+    said = "resourcequotas is forbidden"
+    api.always = lambda request: failure(403, said) if request.path.endswith("/resourcequotas") else None
+    (informer,) = cluster.views.quotas.informers
+    await fill(api)
+    await until(lambda: said in informer.lost_why, "an answer")
+
+    seen = await sight(cluster)
+
+    assert isinstance(seen.pools.products, tuple)
+    assert seen.pools.quotas == Missing(why=f"the resourcequotas were not listed yet: 403: {said}")
 
 
 async def test_an_event_says_why_pods_of_a_stateful_set_were_not_created(

@@ -290,9 +290,9 @@ def test_the_class_of_a_node_is_its_gpu_or_else_its_instance_type() -> None:
     plain = node()
     plain["metadata"]["labels"]["node.kubernetes.io/instance-type"] = "g6.xlarge"
 
-    assert node_class(h100, None) == "NVIDIA-H100-80GB-HBM3"
-    assert node_class(plain, None) == "g6.xlarge"
-    assert not node_class(node(), None)
+    assert node_class(h100) == "NVIDIA-H100-80GB-HBM3"
+    assert node_class(plain) == "g6.xlarge"
+    assert not node_class(node())
 
 
 def test_the_last_who_wrote_the_count_is_named() -> None:
