@@ -26,7 +26,7 @@ from scaler.sim.compare.ablation import IDEAS, NOTHING, Idea, without
 from scaler.sim.compare.cells import SHARE, Cell
 from scaler.sim.compare.outcomes import OUR_SOURCES, Job, Outcome, digest, ours_in, outcome_of, read_outcome
 from scaler.sim.compare.suites import SEEDS, SWEPT_SERVICES, grid, services
-from scaler.sim.compare.tables import Table, as_markdown
+from scaler.sim.compare.tables import NONE_MET, Table, as_markdown
 from scaler.wiring.compare_store import keep, kept, kept_bound
 from scaler.wiring.comparing import RUNS, end, outcome_kept, writable
 from scaler.wiring.errors import UserError
@@ -134,7 +134,7 @@ def table_of(name: str, worths: Sequence[Worth]) -> Table:
     rows = tuple(
         (
             *(worth.idea, instead[worth.idea], f"{worth.met} of {worth.of}"),
-            *("none met" if worth.ratio is None else f"{worth.ratio:.3f}", f"{worth.beside:.3f}"),
+            *(NONE_MET if worth.ratio is None else f"{worth.ratio:.3f}", f"{worth.beside:.3f}"),
             *(f"{worth.lowest:.1%}", f"{worth.flips_mean:.2f}", f"{worth.flips_most:.1f}"),
         )
         for worth in worths

@@ -15,6 +15,7 @@ from scaler.sim.compare.verdict import Verdict, beats, by_cell, is_most, told, u
 
 GRID_CELLS: Final = 36
 GRID_MET: Final = 33
+DAY_CELLS: Final = 6
 MEDIAN: Final = 1.20
 MOST: Final = 1.60
 SURE: Final = 0.995
@@ -33,8 +34,8 @@ def verdicts(standings: Sequence[Standing], records: Sequence[Record]) -> tuple[
     grid, days, generated = (_of(standings, [part]) for part in (Part.GRID, Part.DAYS, Part.GENERATED))
     ours = [each for each in standings if each.policy == OURS]
     return (
-        *_told_of(_limits("grid", grid), grid, [Part.GRID]),
-        *_told_of([*_limits("whole days", days), *_constants(days)], days, [Part.DAYS]),
+        *_told_of(_limits("grid", grid, GRID_CELLS), grid, [Part.GRID]),
+        *_told_of([*_limits("whole days", days, DAY_CELLS), *_constants(days)], days, [Part.DAYS]),
         *_told_of(_generated(generated), generated, [Part.GENERATED]),
         *_told_of(_flips(ours), ours, _suite_of(ours)),
         *_against(standings, records, WITH_PEERS),
@@ -61,20 +62,20 @@ def _told_of(lines: Sequence[Verdict], standings: Iterable[Standing], parts: Col
     return lines if len(ran) == sum(counted[part] for part in parts) else untold(lines)
 
 
-def _limits(label: str, standings: Sequence[Standing]) -> list[Verdict]:
-    """The grid's limits, on the grid or on other cells: on those the same share of them is to be met."""
+def _limits(label: str, standings: Sequence[Standing], cells: int) -> list[Verdict]:
+    """The grid's limits, on the grid or on as many other ``cells``, of which the same share is to be met."""
     ours = list(by_cell(standings, OURS, Choice.OWN).values())
     if not ours:
         return []
     met = [each for each in ours if each.is_met]
-    least = ceil(GRID_MET * len(ours) / GRID_CELLS)
+    least = ceil(GRID_MET * cells / GRID_CELLS)
     sure = sum(each.attained.value >= SURE for each in ours)
     missed = ", ".join(f"{each.cell.name} {each.attained.value:.2%}" for each in ours if not each.is_met)
     ratio = median_of([each.ratio.value for each in met]) if met else None
     dearest = max(met, key=lambda each: each.ratio.value, default=None)
     return [
         Verdict(
-            line=f"{label}: the objective met in at least {GRID_MET} of {GRID_CELLS} cells",
+            line=f"{label}: the objective met in at least {least} of {cells} cells",
             is_reached=len(met) >= least,
             figure=f"{len(met)} of {len(ours)}, {SURE:.1%} in {sure}" + (f"; missed: {missed}" if missed else ""),
         ),

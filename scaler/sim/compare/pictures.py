@@ -36,6 +36,8 @@ LOWEST_DRAWN: Final = 0.90
 RATIOS_DRAWN: Final = (0.9, 4.0)
 COLUMNS_DRAWN: Final = 4
 ROW_PIXELS: Final = 330
+LEAST_PIXELS: Final = 540
+"""Of a lower figure the legend would not fit."""
 
 ABOUT_FRONTIERS: Final = (
     "Share in time against replica-hours over the bound's; further up and further left is better. A dot is a threshold "
@@ -114,7 +116,7 @@ def _panels(workload: str, swept: dict[Cell, dict[str, list[Outcome]]], standing
         figure.add_hline(y=SHARE, line_dash="dot", line_color="#888", **place)
     figure.update_yaxes(range=[LOWEST_DRAWN, 1.003], tickformat=".0%")
     figure.update_xaxes(range=list(RATIOS_DRAWN))
-    figure.update_layout(title=workload, template="plotly_white", height=ROW_PIXELS * rows + 120)
+    figure.update_layout(title=workload, template="plotly_white", height=max(LEAST_PIXELS, ROW_PIXELS * rows + 120))
     return figure
 
 

@@ -22,6 +22,7 @@ CELL_HEAD: Final = (
     *("cell", "in time (95 %)", "times the bound's (95 %)", "floor advised", "flips an hour, most"),
     "the cheapest of the others, in hindsight",
 )
+NONE_MET: Final = "none met"
 CELLS: Final = "Every cell of Forebay"
 REACH_HEAD: Final = ("cell", "the bound, in time", "Forebay, in time", "floor advised")
 CHOICES: Final = (Choice.OWN, Choice.BEST, Choice.SINGLE, Choice.FIXED)
@@ -85,7 +86,7 @@ def _place(line: Line) -> tuple[int, int, float]:
 
 def line_row(line: Line) -> Row:
     """A policy over a part in words."""
-    ratio = "none met" if line.ratio is None else told(line.ratio)
+    ratio = NONE_MET if line.ratio is None else told(line.ratio)
     most = "" if line.most is None else f"{line.most:.2f}"
     met = f"{line.met} of {line.cells}"
     return line.policy, line.choice, met, f"{line.lowest:.1%}", ratio, most, f"{line.flips_per_hour:.1f}"
@@ -142,6 +143,6 @@ def _is_numeric(table: Table, column: int) -> bool:
 
 
 def is_number(text: str) -> bool:
-    """Whether a cell is set as a number: it is empty, or begins with one and has no words but of an interval."""
-    words = text.replace(" to ", " ").replace(" of ", " ").strip("()")
+    """Whether a cell is set as a number: it has one, perhaps with its interval, or stands where there is none."""
+    words = text.replace(NONE_MET, "").replace(" to ", " ").replace(" of ", " ")
     return not any(letter.isalpha() for letter in words)

@@ -74,7 +74,7 @@ def test_whole_days_have_the_grid_s_limits_each_by_itself() -> None:
 
     assert {cell.pool for cell in DAYS} == {8.0, 32.0}
     assert bar(on_days(0, 2.3), "whole days: the objective").is_reached is True
-    assert bar(on_days(1, 2.3), "whole days: the objective").is_reached is False  # 33 of 36 of six are all six
+    assert bar(on_days(1, 2.3), "whole days: the objective").is_reached is False  # 33 of 36 are all of six
     assert bar(on_days(0, 2.3), "whole days: replica-hours at most 1.20").is_reached is True
     assert bar(on_days(0, 2.5), "whole days: replica-hours at most 1.20").is_reached is False
     assert bar(on_days(0, 3.3), "whole days: none over 1.6").is_reached is False
