@@ -39,6 +39,7 @@ def policy_of(document: ScalingPolicy, at_s: float) -> model.Policy:
         time_to_first_token=_objective(spec.objectives.time_to_first_token),
         inter_token_latency=_objective(spec.objectives.inter_token_latency),
         actuation=spec.actuation,
+        scale_to_zero=_scale_to_zero(spec),
         paused=document.metadata.annotations.get(PAUSED, "false") != "false",
         priority=spec.capacity.priority,
     )
@@ -105,6 +106,10 @@ def _release(spec: ScalingPolicySpec) -> model.Release | None:
         ),
         has_analysis=spec.release.analysis is not None,
     )
+
+
+def _scale_to_zero(spec: ScalingPolicySpec) -> model.ScaleToZero | None:
+    return None if spec.scale_to_zero is None else model.ScaleToZero(idle_s=float(spec.scale_to_zero.idle_seconds))
 
 
 def _loading(spec: ScalingPolicySpec) -> model.Loading:

@@ -14,6 +14,7 @@ from scaler.api.fields import (
     Count,
     DnsLabel,
     Period,
+    PromQL,
     SomeReplicas,
     TimeZone,
     keyed_by,
@@ -39,7 +40,7 @@ class Replicas(Spec):
     """The bounds of one role's replicas over all versions."""
 
     min: Count = 1
-    """The least there may be. Not 0: without a replica nobody says what demand there is, and a start takes minutes."""
+    """The least there may be. 0 takes a scaleToZero beside it: the first request then waits for a whole start."""
     max: SomeReplicas
     """The most there may be."""
 
@@ -47,6 +48,20 @@ class Replicas(Spec):
     def min_within_max(self) -> Iterator[Breach]:
         """The range must not be empty."""
         yield from at_most(("min",), self.min, "max", self.max)
+
+
+class ScaleToZero(Spec):
+    """Asks in so many words that the last replica goes while nothing comes; only with replicas.min 0.
+
+    The next request then waits for a whole start. The condition AtZero says how long that is, as far as it is learned.
+    """
+
+    idle_seconds: Annotated[int, Field(strict=True, ge=60, le=ONE_DAY_S)]
+    """How long nothing must have come, by all signals; never less than a dip must last before other replicas go."""
+    demand_query: PromQL | None = None
+    """PromQL for one number that is above 0 while requests come, also without a replica, such as those at a gateway.
+    No result is no number, so add 0 where the gateway is there and has no series. Required unless an endpoint picker
+    (signals.inferencePoolRef) or the engine Custom tells it."""
 
 
 class Schedule(Spec):

@@ -45,7 +45,8 @@ class StatusCondition(StatusPart):
     """One condition, by the Kubernetes conventions."""
 
     type: Word
-    """Ready, SignalsHealthy, CapacityAvailable, Releasing, Forecastable, ReplicasAlike, OwnershipClear or KEDAReady."""
+    """Ready, SignalsHealthy, CapacityAvailable, Releasing, Forecastable, ReplicasAlike, OwnershipClear, AtZero or
+    KEDAReady."""
     status: ConditionStatus
     """Whether it holds; Unknown where it cannot be told."""
     observed_generation: Whole | None = None
@@ -157,7 +158,7 @@ class Status(StatusPart):
     observed_generation: Whole | None = None
     """The generation of the spec that all of this rests on."""
     conditions: Annotated[tuple[StatusCondition, ...], Field(max_length=16), keyed_by("type")] = ()
-    """Those of the seven that every policy has, and with KEDA, KEDAReady."""
+    """Those of the seven that every policy has; with scaleToZero also AtZero, and with KEDA, KEDAReady."""
     desired: Whole | None = None
     """The replicas there should be, over all targets."""
     actual: Whole | None = None

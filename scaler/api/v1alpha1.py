@@ -25,7 +25,7 @@ from scaler.api.fields import (
 from scaler.api.keda import Keda
 from scaler.api.release import Release
 from scaler.api.rules import HERE, Breach, Spec, at_most, once, rule
-from scaler.api.sizing import Behavior, Capacity, Loading, Objectives, Replicas, WarmPool
+from scaler.api.sizing import Behavior, Capacity, Loading, Objectives, Replicas, ScaleToZero, WarmPool
 from scaler.api.status import Status
 from scaler.core.model import Actuation, Role
 
@@ -225,6 +225,8 @@ class ScalingPolicySpec(Spec):
     """Which of them should serve; required with more than one."""
     replicas: Replicas
     """The bounds of one role's replicas over all versions."""
+    scale_to_zero: ScaleToZero | None = None
+    """Lets the last replica go while nothing comes; only with replicas.min 0."""
     warm_pool: WarmPool = Field(default_factory=WarmPool)
     """Ready replicas that are kept whatever the demand."""
     objectives: Objectives = Field(default_factory=Objectives)
@@ -241,20 +243,60 @@ class ScalingPolicySpec(Spec):
     """How KEDA and we meet; only with the actuation KEDA."""
 
     @rule(
-        cel="self.replicas.min > 0",
+        cel="self.replicas.min > 0 || has(self.scaleToZero)",
         at="replicas.min",
-        says="must be at least 1: at 0 the first request waits for a whole start, and no replica says that it waits",
+        says="must be at least 1, or have a scaleToZero beside it: at 0 the first request waits for a whole start",
     )
-    def never_at_zero(self) -> Iterator[Breach]:
-        """Who asks for zero should know what it costs; to go there by itself is refused, whoever writes the count."""
-        if self.replicas.min == 0:
+    def zero_is_asked_for(self) -> Iterator[Breach]:
+        """Who asks for zero should know what it costs: a 0 alone is as easily a slip."""
+        if self.replicas.min == 0 and self.scale_to_zero is None:
             seconds = self.loading.expected_seconds
             text = (
                 f"must be at least 1: at 0 the first request waits for a whole start ({seconds} s by {HERE}loading."
-                "expectedSeconds, until it is measured), and no replica says that it waits; to switch a model off, "
-                "delete its policy and scale its target to 0"
+                f"expectedSeconds, until it is measured); if that is wanted, add {HERE}scaleToZero with its "
+                "idleSeconds and, for the way back, a demandQuery"
             )
             yield Breach(at=("replicas", "min"), value=0, text=text)
+
+    @rule(
+        cel="!has(self.scaleToZero) || self.replicas.min == 0",
+        at="scaleToZero",
+        says="must be left out unless replicas.min is 0",
+    )
+    def only_zero_is_gone_to(self) -> Iterator[Breach]:
+        """Above zero it would be silently unused."""
+        if self.scale_to_zero is not None and self.replicas.min > 0:
+            text = f"must be left out unless {HERE}replicas.min is 0, and it is {self.replicas.min}"
+            yield Breach(at=("scaleToZero",), value=None, text=text)
+
+    @rule(
+        cel="!has(self.scaleToZero) || has(self.scaleToZero.demandQuery) || has(self.signals.inferencePoolRef) || "
+        "self.signals.engine == 'Custom'",
+        at="scaleToZero.demandQuery",
+        says="is required, because no replica is left to say that requests come: or name signals.inferencePoolRef",
+    )
+    def zero_is_left_again(self) -> Iterator[Breach]:
+        """Of a model without a replica, its engines say nothing."""
+        told = self.signals.inference_pool_ref is not None or self.signals.engine is Engine.CUSTOM
+        if self.scale_to_zero is not None and self.scale_to_zero.demand_query is None and not told:
+            text = (
+                "is required, because no replica is left to say that requests come: give PromQL of what your gateway "
+                f"sees, or name {HERE}signals.inferencePoolRef"
+            )
+            yield Breach(at=("scaleToZero", "demandQuery"), value=None, text=text)
+
+    @rule(
+        cel="!has(self.scaleToZero) || self.versions.all(v, v.targets.all(t, t.role == 'Serve'))",
+        at="scaleToZero",
+        says="must be left out with the roles Prefill and Decode, which are not taken to zero and back together",
+    )
+    def halves_stay(self) -> Iterator[Breach]:
+        """Two roles would have to go, and to come back, as one."""
+        if self.scale_to_zero is not None and any(
+            target.role is not Role.SERVE for version in self.versions for target in version.targets
+        ):
+            text = "must be left out with the roles Prefill and Decode, which are not taken to zero and back together"
+            yield Breach(at=("scaleToZero",), value=None, text=text)
 
     @rule(
         cel="self.actuation == 'KEDA' || !has(self.keda)",

@@ -6,8 +6,11 @@ from typing import Final
 from scaler.core.demand import NOBODY_READ, NOBODY_READY
 from scaler.core.limits import stuck_replicas
 from scaler.core.model import Fleet, Missing, Observation, Policy, Replica, TargetKey
-from scaler.core.plan import Condition, FloorAdvice, Portion, Ruling
+from scaler.core.plan import Condition, FloorAdvice, LoadTime, Portion, Ruling
 from scaler.core.release import Shift, Stage
+from scaler.core.zero import coming, is_at_zero, start_told
+
+AT_ZERO: Final = "AtZero"
 
 NOBODY_IS_READY: Final = "NobodyReady"
 """The reason of SignalsHealthy where no replica can give a signal yet, as while the first ones load."""
@@ -51,6 +54,35 @@ def replicas_alike(slow: Sequence[tuple[Replica, float]]) -> Condition:
     if len(slow) > 1:
         message += f", nor what {_count(len(slow) - 1, 'other')} tell"
     return Condition(type="ReplicasAlike", status=False, reason="SlowReplica", message=message)
+
+
+def at_zero(policy: Policy, observation: Observation, slowest: LoadTime | None) -> tuple[Condition, ...]:
+    """The condition AtZero of a policy that may go there, with what it costs; none of any other.
+
+    ``slowest`` is the longest load time of its targets, None while none was seen.
+    """
+    if policy.scale_to_zero is None:
+        return ()
+    cost = "a whole start" if slowest is None else start_told(slowest)
+    come = coming(observation)
+    if all(is_at_zero(policy, target.key.role, observation) for target in policy.targets()):
+        return (_resting(come, cost),)
+    if isinstance(come, Missing):
+        message = f"the last replica stays, since it is not known what comes: {come.why}"
+        return (Condition(type=AT_ZERO, status=False, reason="DemandUnknown", message=message),)
+    message = f"the last replica goes once nothing has come for {policy.scale_to_zero.idle_s:.0f} s; at zero the next"
+    return (Condition(type=AT_ZERO, status=False, reason="Serving", message=f"{message} request waits {cost}"),)
+
+
+def _resting(come: Ruling | Missing, cost: str) -> Condition:
+    if isinstance(come, Missing):
+        message = f"no replica is asked for, and it is not known what comes: {come.why}; at zero a request waits {cost}"
+        return Condition(type=AT_ZERO, status=True, reason="DemandUnknown", message=message)
+    if come.after > 0:
+        message = f"a replica is asked for {come.because}; its start takes {cost}"
+        return Condition(type=AT_ZERO, status=True, reason="Waking", message=message)
+    message = f"no replica is asked for, since nothing comes; the next request waits {cost}"
+    return Condition(type=AT_ZERO, status=True, reason="Resting", message=message)
 
 
 def _signals_healthy(

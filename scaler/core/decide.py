@@ -9,7 +9,7 @@ from math import ceil, floor
 
 from scaler.core import release
 from scaler.core.commands import commands_of
-from scaler.core.conditions import conditions_of, forecastable, replicas_alike
+from scaler.core.conditions import at_zero, conditions_of, forecastable, replicas_alike
 from scaler.core.demand import as_believed, unheard
 from scaler.core.limits import Case, least, limited, remembered, wanted
 from scaler.core.loading import late, learn, load_time, with_deadline
@@ -32,6 +32,7 @@ from scaler.core.need import learned_of, slow_of, work_of
 from scaler.core.plan import FloorAdvice, LoadTime, Plan, Portion, Ruling, TargetPlan
 from scaler.core.share import Claim, claim_of, portions_of, shared, with_portion
 from scaler.core.wish import wish_of
+from scaler.core.zero import idle_from, is_at_zero
 
 GAP_S = 120.0
 """A tick this long after the last one found the world unwatched: eight ticks of 15 s, two lost scrapes of a minute."""
@@ -142,6 +143,7 @@ def _settled(alone: _Alone, portions: Mapping[TargetKey, Portion]) -> Plan:
             *conditions_of(policy, observation, sight.needs, shift, tuple(portions.values()), sight.at_s),
             forecastable(sight.advice),
             replicas_alike(sight.slow),
+            *at_zero(policy, observation, _slowest(sight)),
         ),
         commands=commands_of(policy, observation, targets, weights),
         load_times={str(key): learned for key, learned in sight.load_times.items()},
@@ -158,7 +160,8 @@ def _entered(memory: Memory | None, at_s: float) -> Memory:
         return Memory(at_s=at_s)
     if 0.0 <= at_s - memory.at_s <= GAP_S:
         return memory
-    return replace(memory, targets=tuple(_unwatched(target, at_s) for target in memory.targets))
+    unwatched = tuple(_unwatched(target, at_s) for target in memory.targets)
+    return replace(memory, targets=unwatched, idle_from_s=None)
 
 
 def _unwatched(target: TargetMemory, at_s: float) -> TargetMemory:
@@ -178,7 +181,14 @@ def _look(policy: Policy, observation: Observation, memory: Memory, at_s: float)
     return _Sight(
         policy=policy,
         observation=observation,
-        memory=replace(memory, load_samples=samples, counted=counted, capacities=capacities, courses=work.courses),
+        memory=replace(
+            memory,
+            load_samples=samples,
+            counted=counted,
+            capacities=capacities,
+            courses=work.courses,
+            idle_from_s=idle_from(policy, observation, work.needs.values(), memory.idle_from_s, at_s),
+        ),
         at_s=at_s,
         load_times=load_times,
         late={key: len(late(key, policy, samples, fleet, at_s)) for key, fleet in fleets.items()},
@@ -247,8 +257,16 @@ def _capacity(version: Version, sight: _Sight) -> release.Capacity:
         if isinstance(need, Missing):
             missing = need
         else:
-            carries.append(min(WHOLE_PERCENT, floor(WHOLE_PERCENT * count / need.after)))
+            carries.append(_carried_percent(count, need.after))
     return release.Capacity(ready=min(ready, default=0), carries_percent=missing or min(carries, default=0))
+
+
+def _carried_percent(count: int, need: int) -> int:
+    return WHOLE_PERCENT if need == 0 else min(WHOLE_PERCENT, floor(WHOLE_PERCENT * count / need))
+
+
+def _slowest(sight: _Sight) -> LoadTime | None:
+    return max(sight.load_times.values(), key=lambda learned: learned.p90_s, default=None)
 
 
 def _case(target: Target, sight: _Sight, traffic: _Traffic | None) -> Case | None:
@@ -274,7 +292,27 @@ def _case(target: Target, sight: _Sight, traffic: _Traffic | None) -> Case | Non
         demand_known=isinstance(sight.needs[key], Ruling) and not is_blind,
         unheard=sight.unheard[key.role],
         steady=_steady(sight.needs[key], share_percent),
+        idle_for_s=_idle_for_s(key, sight, traffic),
+        is_waking=share_percent > 0 and _is_waking(key, sight),
     )
+
+
+def _idle_for_s(key: TargetKey, sight: _Sight, traffic: _Traffic | None) -> float | None:
+    """For how long nothing has come; None also where another version has replicas, or a release is under way.
+
+    A release moves traffic to who is ready: with the last replica of a version gone, that is whatever is left.
+    """
+    others = [sight.observation.fleet(each.key) for each in sight.policy.targets() if each.key.version != key.version]
+    is_alone = not any(isinstance(each, Missing) or each.requested or each.ready() for each in others)
+    is_settled = len(sight.policy.versions) == 1 if traffic is None else traffic.shift.stage is release.Stage.SETTLED
+    if sight.memory.idle_from_s is None or not is_alone or not is_settled:
+        return None
+    return sight.at_s - sight.memory.idle_from_s
+
+
+def _is_waking(key: TargetKey, sight: _Sight) -> bool:
+    need = sight.needs[key]
+    return isinstance(need, Ruling) and need.after > 0 and is_at_zero(sight.policy, key.role, sight.observation)
 
 
 def _steady(need: Ruling | Missing, share_percent: int) -> int:

@@ -13,6 +13,7 @@ from typing import Final
 from scaler.core.memory import Shortage, TargetMemory, Wished
 from scaler.core.model import WHOLE_PERCENT, Fleet, Phase, Policy, Replica, Target
 from scaler.core.plan import LoadTime, Ruling, TargetPlan
+from scaler.core.zero import start_told
 
 HOLD_LOAD_TIMES: Final = 0.75
 """A dip must last this share of the p90 load time before replicas go: in the trial on public traces a hold of three
@@ -51,7 +52,8 @@ class Case:
 
     ``share_percent`` is the traffic it must carry, ``ceiling`` the most it may have beside the other versions,
     ``demand_known`` whether the wish rests on a demand at all, ``unheard`` the replicas of its role, of any version,
-    whose work is not in that demand, ``steady`` what a shrink must leave.
+    whose work is not in that demand, ``steady`` what a shrink must leave. ``idle_for_s`` is for how long nothing has
+    come, None while the last replica may not go; ``is_waking`` says that something comes and nobody is asked for.
     """
 
     policy: Policy
@@ -65,6 +67,8 @@ class Case:
     demand_known: bool
     unheard: tuple[Replica, ...] = ()
     steady: int = 0
+    idle_for_s: float | None = None
+    is_waking: bool = False
 
     @property
     def requested(self) -> int:
@@ -152,6 +156,14 @@ def step_up(wish: int, case: Case) -> Ruling | None:
     return _no_more_than(most, wish, "step_up", because, {"step": step, "period_s": period_s})
 
 
+def wake(wish: int, case: Case) -> Ruling | None:
+    """From zero the first replica is asked for at once: neither a pace nor a former shortage may keep it away."""
+    if not case.is_waking or wish > 0:
+        return None
+    because = "something comes, and there is no replica: neither a step nor a shortage holds the first one back"
+    return Ruling(rule="wake", before=wish, after=1, because=because, facts={})
+
+
 def full_window(wish: int, case: Case) -> Ruling | None:
     """After a start, a new leader or a gap, nothing shrinks before the demand has been seen for a whole hold."""
     seen_s = _since(case.memory.known_from_s, case.at_s)
@@ -221,6 +233,23 @@ def flaps(wish: int, case: Case) -> Ruling | None:
     return _no_less_than(case.requested, wish, "flaps", because, {"turns_left": left, "budget": budget})
 
 
+def rest(wish: int, case: Case) -> Ruling | None:
+    """Let the last replica go where the policy asks for that, once nothing has come for as long as it says.
+
+    It is the most expensive shrink there is, so it also waits for the hold, the pace and the flap budget.
+    """
+    zero = case.policy.scale_to_zero
+    if zero is None or case.idle_for_s is None or (wish, case.requested) != (1, 1):
+        return None
+    is_early = case.idle_for_s < max(zero.idle_s, case.hold_s)
+    is_kept = least(case.policy, case.target, case.share_percent, case.at_s) > 0
+    if is_early or is_kept or step_down(0, case) is not None or flaps(0, case) is not None:
+        return None
+    because = f"nothing came for {case.idle_for_s:.0f} s; the next request waits {start_told(case.load_time)}"
+    facts = {"idle_s": case.idle_for_s, "load_time_p90_s": case.load_time.p90_s}
+    return Ruling(rule="rest", before=wish, after=0, because=because, facts=facts)
+
+
 def turns_left(case: Case) -> float:
     """The turns that the flap budget has left, as of the case's time."""
     budget = case.policy.behavior.flaps_per_hour
@@ -283,12 +312,14 @@ SUPPLY: Final[tuple[Rule, ...]] = (room, probe)
 RULES: Final[tuple[Rule, ...]] = (
     *SUPPLY,
     step_up,
+    wake,
     full_window,
     intact,
     hold,
     consolidate,
     step_down,
     flaps,
+    rest,
     warm_floor,
     bounds,
     paused,

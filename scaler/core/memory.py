@@ -144,7 +144,8 @@ class ReleaseMemory:
 class Memory:
     """All of one policy that outlives a tick.
 
-    ``counted`` names the replicas, still there, whose load time is in ``load_samples`` already.
+    ``counted`` names the replicas, still there, whose load time is in ``load_samples`` already. ``idle_from_s`` is
+    since when it has been known without a gap that nothing comes, None while something does or nobody can tell.
     """
 
     at_s: float
@@ -154,6 +155,7 @@ class Memory:
     release: ReleaseMemory | None = None
     capacities: tuple[CapacityMemory, ...] = ()
     courses: tuple[Course, ...] = ()
+    idle_from_s: float | None = None
 
     def course(self, role: str) -> Course:
         """How the demand of ``role`` went; of one never seen, nothing is known."""

@@ -200,6 +200,8 @@ class Observation:
     objective's percentile. ``gateway_refused_per_s`` are the requests by the second that the picker turned away, or
     that left its queue without an answer. ``own_replicas`` is the work in hand in replicas, where the policy's own
     queries tell it (the engine Custom); then the replicas' loads say nothing, and it counts for every role.
+    ``demand_at_gateway`` is above 0 while requests come, by a query that needs no replica; None where the policy has
+    none.
     """
 
     fleets: tuple[FleetSeen, ...]
@@ -208,6 +210,7 @@ class Observation:
     ttft_s: float | Missing = Missing(why="no request has finished its first token yet")
     gateway_refused_per_s: float = 0.0
     own_replicas: float | Missing | None = None
+    demand_at_gateway: float | Missing | None = None
 
     def fleet(self, key: TargetKey) -> Fleet | Missing:
         """What was seen of target ``key``."""
@@ -369,11 +372,19 @@ class Objective:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScaleToZero:
+    """The last replica may go once nothing has come for ``idle_s``, as far as every signal tells."""
+
+    idle_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """One ScalingPolicy, parsed and complete: no defaults are left to fill in.
 
     ``name`` is ``namespace/name``. ``stale_after_s`` is the age at which a sample no longer counts. Where GPUs are
     short, the higher ``priority`` is served first, above everybody's floor.
+    ``scale_to_zero`` None means that nobody has asked for zero, and the last replica stays.
     """
 
     name: str
@@ -390,6 +401,7 @@ class Policy:
     inter_token_latency: Objective | None = None
     actuation: Actuation = Actuation.SCALE
     paused: bool = False
+    scale_to_zero: ScaleToZero | None = None
     priority: int = 0
 
     @property

@@ -16,6 +16,7 @@ from scaler.core.memory import CapacityMemory, Course, Memory
 from scaler.core.model import Demand, Fleet, Missing, Observation, Policy, Replica, Role, TargetKey
 from scaler.core.plan import FloorAdvice, LoadTime, Ruling
 from scaler.core.wish import TTFT_S, Outlook, replicas_ahead, replicas_needed, replicas_told
+from scaler.core.zero import need_at_zero
 
 SETTLED_S: Final = 90.0
 """A replica that is ready for this long has had its first minute, and the scrape after it."""
@@ -117,6 +118,9 @@ def work_of(
 def _role(role: str, asked: _Asked) -> WorkSeen:
     keys = [target.key for target in asked.policy.targets() if target.key.role == role]
     course = asked.memory.course(role)
+    at_zero = need_at_zero(asked.policy, role, asked.observation, asked.at_s)
+    if at_zero is not None:
+        return _alike(keys, at_zero, course)
     if asked.observation.own_replicas is not None:
         return _alike(keys, replicas_told(asked.observation.own_replicas), course)
     demand = demand_of(Role(role), asked.observation, asked.policy, asked.at_s)

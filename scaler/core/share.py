@@ -87,7 +87,7 @@ def claim_of(want: int, case: Case, samples: Sequence[LoadSample]) -> Claim | No
         key=case.target.key,
         priority=policy.priority,
         gpus=fleet.gpus_per_replica,
-        floor=least(policy, case.target, case.share_percent, case.at_s),
+        floor=_floor_of(want, case),
         want=want,
         has=has,
         going=placed - has + leaving,
@@ -95,6 +95,15 @@ def claim_of(want: int, case: Case, samples: Sequence[LoadSample]) -> Claim | No
         products=_products(case.target.key, fleet, samples),
         tried=1 if case.memory.pool is None else case.memory.pool.tried,
     )
+
+
+def _floor_of(want: int, case: Case) -> int:
+    """What others do not take: the bounds and the warm pool, and of a model that may go to zero, its last replica.
+
+    That goes when nothing comes, and comes when something does; never for somebody else's sake.
+    """
+    last = min(want, 1) if case.policy.scale_to_zero is not None and case.share_percent > 0 else 0
+    return max(last, least(case.policy, case.target, case.share_percent, case.at_s))
 
 
 def _products(key: TargetKey, fleet: Fleet, samples: Sequence[LoadSample]) -> tuple[str, ...]:

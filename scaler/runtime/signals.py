@@ -13,6 +13,7 @@ class Asked:
     """One policy's question. ``pods`` are the names of its ready pods, in ``namespace``, which all should answer.
 
     ``percentile`` is that of the time-to-first-token objective; without one the time is not asked for.
+    ``demand_query`` is PromQL for what comes at the gateway, None where the policy has none.
     """
 
     policy: str
@@ -20,6 +21,7 @@ class Asked:
     signals: Signals
     pods: tuple[str, ...]
     percentile: float | None = None
+    demand_query: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +31,7 @@ class Answered:
     ``gateway_refused_per_s`` are the requests by the second that the endpoint picker refused, 0 where there is none.
     ``own_replicas`` is the work in hand in replicas, by the queries of an engine Custom (demand over capacity); it is
     None for the engines that are known, whose work the loads tell. ``asleep`` are the pods whose engines have been put
-    to sleep: ready, and serving nothing.
+    to sleep: ready, and serving nothing. ``demand_at_gateway`` is what the demand query gave, None without one.
     """
 
     loads: Mapping[str, Load | Missing]
@@ -38,6 +40,7 @@ class Answered:
     gateway_refused_per_s: float = 0.0
     own_replicas: float | Missing | None = None
     asleep: frozenset[str] = frozenset()
+    demand_at_gateway: float | Missing | None = None
 
 
 class SignalSource(Protocol):

@@ -91,6 +91,24 @@ def test_all_that_is_left_out_has_the_documented_default() -> None:
     assert (spec.release, spec.objectives.time_to_first_token) == (None, None)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"spec__scaleToZero": {"idleSeconds": 1800, "demandQuery": "sum(requests)"}},
+        {"spec__scaleToZero": {"idleSeconds": 1800}, "spec__signals__inferencePoolRef": {"name": "llama"}},
+        {
+            "spec__scaleToZero": {"idleSeconds": 60},
+            "spec__signals": {"engine": "Custom", "queries": {"demand": "sum(a)", "capacity": "vector(8)"}},
+        },
+    ],
+    ids=["a demand query", "an endpoint picker", "own queries"],
+)
+def test_zero_is_allowed_with_any_signal_that_needs_no_replica(change: dict[str, object]) -> None:
+    spec = policy(ONE_VERSION, spec__replicas={"min": 0, "max": 4}, **change).spec
+
+    assert spec.scale_to_zero is not None
+
+
 def test_a_release_that_says_only_its_version_goes_in_four_steps() -> None:
     release = policy(spec__release={"version": "v1", "routeRef": {"name": "llama"}}).spec.release
 

@@ -41,6 +41,14 @@ def iso(at_s: float) -> str:
     return datetime.fromtimestamp(at_s, tz=UTC).strftime("%m-%dT%H:%M")
 
 
+def test_zero_is_in_the_policy_only_where_it_is_asked_for() -> None:
+    zero = {"idleSeconds": 1800, "demandQuery": "sum(requests)"}
+    asked = policy(ONE_VERSION, spec__replicas={"min": 0, "max": 4}, spec__scaleToZero=zero)
+
+    assert policy_of(asked, 0.0).scale_to_zero == model.ScaleToZero(idle_s=1800.0)
+    assert policy_of(policy(ONE_VERSION), 0.0).scale_to_zero is None
+
+
 def test_every_part_of_a_document_reaches_the_policy_in_the_cores_units() -> None:
     found = policy_of(policy(), at_s=at("2026-06-10"))
 

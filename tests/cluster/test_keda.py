@@ -19,12 +19,15 @@ from testbed.waiting import now_s, wait_for
 from tests.cluster.conftest import StartPrometheus
 from tests.cluster.following import (
     ADDRESS,
+    FOLLOWED_WITHIN_S,
     KEDA,
+    MOST,
     OTHER_ADDRESS,
     SCALER,
     Following,
     answering,
     wait_until_it_answers,
+    work_of,
 )
 from tests.cluster.running import PORT, Start, World
 
@@ -33,6 +36,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.usefixture
 TRACE: Final = (11, 10, 20, 21)
 """From 10: one more, one less, twice as many, one in twenty more. With a dead band of 10 % only one is obeyed."""
 
+IDLE_S: Final = 60
 OUTAGE_S: Final = 300.0
 SILENCE_S: Final = 90.0
 """KEDA waits 5 ms, then twice as long each time: its fifteenth try is after 82 s, and the next one 82 s after that."""
@@ -88,6 +92,24 @@ def test_the_same_trace_through_keda_and_through_scale_gives_the_same_replicas(
 
     assert by_keda.writes() == by_scale.writes() == len(TRACE)
     assert world.condition("OwnershipClear", "by-keda")["status"] == "True"
+
+
+@pytest.mark.usefixtures("scaler")
+def test_a_model_goes_to_zero_and_comes_back_by_what_keda_is_told(tenant: Tenant, world: World, start: Start) -> None:
+    start(**answering())
+    service = Following.added(
+        tenant, "llama", 1, signals=work_of(0), replicas={"min": 0, "max": MOST}, scaleToZero={"idleSeconds": IDLE_S}
+    )
+    world.wait_for_condition("KEDAReady", "True")
+
+    service.wait_for(0, within_s=IDLE_S + FOLLOWED_WITHIN_S)
+    world.wait_for_condition("AtZero", "True")
+    world.wait_for_condition("KEDAReady", "True")
+    service.need(3)
+    service.wait_for(3)
+
+    assert world.wait_for_condition("AtZero", "False")["reason"] == "Serving"
+    assert service.writes() == 3  # to zero, from zero by KEDA itself, and from one by its HPA
 
 
 @pytest.mark.usefixtures("scaler")

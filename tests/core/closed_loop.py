@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from hypothesis import strategies as st
 
 from scaler.core.memory import Memory
-from scaler.core.model import Fleet, FleetSeen, Missing, Observation, Policy, Release, ReleaseStep, Replica
+from scaler.core.model import Fleet, FleetSeen, Missing, Observation, Policy, Release, ReleaseStep, Replica, ScaleToZero
 from scaler.core.plan import Command, Plan, SetReplicas, SetWeights
 from tests.builders import BEHAVIOR, START_S, key, load, lost, plan_of, policy, ready, version
 from tests.core.strategies import splits
@@ -111,7 +111,8 @@ def observed(site: Site) -> Observation:
         Fleet(requested=site.requested[name], replicas=replicas(site, name), gpus_per_replica=1) for name in names
     )
     seen = tuple(FleetSeen(key=key(name), fleet=fleet) for name, fleet in zip(names, fleets, strict=True))
-    return Observation(fleets=seen, weights=dict(site.weights))
+    at_gateway = Missing(why="connection refused") if site.running is None else float(site.running)
+    return Observation(fleets=seen, weights=dict(site.weights), demand_at_gateway=at_gateway)
 
 
 def replicas(site: Site, name: str) -> tuple[Replica, ...]:
@@ -171,6 +172,7 @@ def sites(draw: st.DrawFn, *, most_versions: int = 3) -> Site:
         versions=[version(name) for name in names],
         max_replicas=draw(st.sampled_from([4, 8, 40])),
         warm_floor=draw(st.sampled_from([0, 0, 3])),
+        scale_to_zero=draw(st.sampled_from([None, None, ScaleToZero(idle_s=60.0)])),
         behavior=replace(BEHAVIOR, hold_s=draw(st.sampled_from([0.0, 60.0, None])), flaps_per_hour=60),
         release=Release(
             version=draw(st.sampled_from(names)),

@@ -10,11 +10,11 @@ from math import ceil
 from scaler.core.limits import HOLD_LEAST_S, HOLD_LOAD_TIMES
 from scaler.core.loading import load_time
 from scaler.core.memory import TargetMemory
-from scaler.core.model import NO_PICKER, WHOLE_PERCENT, Actuation, Fleet, Loading, Missing, Target, TargetKey
+from scaler.core.model import NO_PICKER, WHOLE_PERCENT, Actuation, Fleet, Loading, Missing, Replica, Target, TargetKey
 from scaler.core.plan import Plan, SetReplicas, SetWeights
 from tests.builders import START_S, fleet, key, plan_of, policy, sample, seen, serving, starting, watched
 from tests.core.closed_loop import Event, Site, Tick, ran
-from tests.core.strategies import BROKEN, HEALTHY, World, kind
+from tests.core.strategies import BROKEN, GAP_S, HEALTHY, World, kind
 
 WATCHED_LEAST_S = 60.0
 SAFE_REQUESTS = 24
@@ -81,6 +81,65 @@ def nothing_shrinks_because_something_broke(world: World) -> None:
             assert planned.replicas >= min(requested(target.key, world), highest(target, world))
     if not all_seen(world) or isinstance(world.observation.weights, Missing):
         assert not any(isinstance(command, SetWeights) for command in plan.commands)
+
+
+def the_last_replica_goes_only_when_asked(world: World) -> None:
+    """Nobody is at zero with traffic who has not asked for it, or of whom it is not known that nothing has come.
+
+    Not for long enough, by every signal there is. Only the operator's own maximum, or a pause, may say so besides; who
+    is there already stays.
+
+    Kills: anyone may go to zero; a query without an answer tells of nothing; idle time is not waited for; idle time
+    goes on over a gap; nobody looks at the replicas.
+    """
+    plan = world.plan()
+
+    for target in world.policy.targets():
+        planned = plan.target(target.key)
+        if planned is None or requested(target.key, world) == 0 or planned.replicas > 0:
+            continue
+        has_traffic = len(world.policy.versions) == 1
+        if has_traffic and not world.policy.paused and highest(target, world) > 0:
+            assert world.policy.scale_to_zero is not None
+            assert not is_coming(world)
+            assert has_been_idle_for_s(world) >= world.policy.scale_to_zero.idle_s
+            assert not any(kind(replica) in {"busy", "full", *BROKEN} for replica in all_replicas(world))
+
+
+def is_coming(world: World) -> bool:
+    """Whether something comes, or that is not known, by the signals that need no replica."""
+    query, queue = world.observation.demand_at_gateway, world.observation.gateway_waiting
+    told = [each for each in (query, queue) if each is not None and each != NO_PICKER]
+    return not told or not all(each == 0.0 for each in told)
+
+
+def has_been_idle_for_s(world: World) -> float:
+    """For how long nothing has come without a gap, as far as is remembered."""
+    memory = world.memory
+    if memory is None or memory.idle_from_s is None or not 0.0 <= START_S - memory.at_s <= GAP_S:
+        return 0.0
+    return START_S - memory.idle_from_s
+
+
+def all_replicas(world: World) -> list[Replica]:
+    """Every replica that was seen."""
+    fleets = [each.fleet for each in world.observation.fleets]
+    return [replica for fleet in fleets if isinstance(fleet, Fleet) for replica in fleet.replicas]
+
+
+def what_comes_calls_for_a_replica(world: World) -> None:
+    """A model that may be at zero is never left there while any signal tells of demand, whatever else is missing.
+
+    Unless it is paused, or is one of several versions and it is not known which of them has the traffic.
+
+    Kills: a pace holds the first replica back; a signal that is missing hides another; zero is never left.
+    """
+    if world.policy.scale_to_zero is None or world.policy.paused or len(world.policy.versions) > 1:
+        return
+    plan = world.plan()
+    comes = [world.observation.demand_at_gateway, world.observation.gateway_waiting]
+    if any(isinstance(each, float) and 0.0 < each < 1e6 for each in comes):
+        assert all(target.replicas > 0 for target in plan.targets)
 
 
 def is_broken(role: str, world: World) -> bool:
@@ -193,6 +252,8 @@ def traffic_goes_where_replicas_are_ready(story: tuple[Site, list[Event]]) -> No
 def carried_percent(version: str, site: Site) -> int:
     """The share of the traffic that the ready replicas of ``version`` carry; none while the need is not known."""
     need = need_of(site)
+    if need == 0:
+        return WHOLE_PERCENT
     return 0 if need is None else WHOLE_PERCENT * site.ready(version) // need
 
 
@@ -201,7 +262,9 @@ def need_of(site: Site) -> int | None:
     if site.running is None or not any(pod.is_ready for pod in site.pods):
         return None
     told = sum(site.running * weight for version, weight in site.weights.items() if site.ready(version))
-    return max(1, ceil(told / WHOLE_PERCENT / SAFE_REQUESTS))
+    # Of a model that may go to zero, nothing is needed for nothing.
+    least = 1 if site.policy.scale_to_zero is None or site.running > 0 else 0
+    return max(least, ceil(told / WHOLE_PERCENT / SAFE_REQUESTS))
 
 
 def traffic_keeps_its_replicas(story: tuple[Site, list[Event]]) -> None:

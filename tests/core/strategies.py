@@ -28,6 +28,7 @@ from scaler.core.model import (
     ReleaseStep,
     Replica,
     Role,
+    ScaleToZero,
     Target,
     TargetKey,
     Tokens,
@@ -154,10 +155,15 @@ windows = st.builds(
 
 
 @st.composite
-def policies(draw: st.DrawFn, *, most_versions: int = 2) -> Policy:
-    """One version or more, each with the same roles; more than one have a release."""
+def policies(draw: st.DrawFn, *, most_versions: int = 2, may_rest: bool = False) -> Policy:
+    """One version or more, each with the same roles; more than one have a release.
+
+    One that ``may_rest`` asks for zero; of the others some do.
+    """
     names = [f"v{number}" for number in range(1, 1 + draw(st.integers(1, most_versions)))]
-    roles = draw(st.sampled_from([(Role.SERVE,), (Role.SERVE,), (Role.PREFILL, Role.DECODE)]))
+    whole = [(Role.SERVE,), (Role.SERVE,)]
+    roles = draw(st.sampled_from(whole if may_rest else [*whole, (Role.PREFILL, Role.DECODE)]))
+    rests = may_rest or (roles == (Role.SERVE,) and draw(st.booleans()))
     high = draw(st.sampled_from([1, 3, 8, 40, 40]))
     steps = [*sorted(draw(st.sets(st.integers(1, 99), max_size=2))), 100]
     release = Release(
@@ -170,7 +176,7 @@ def policies(draw: st.DrawFn, *, most_versions: int = 2) -> Policy:
             Version(name=name, targets=tuple(draw(targets(TargetKey(version=name, role=role.value))) for role in roles))
             for name in names
         ],
-        min_replicas=draw(st.integers(0, min(high, 3))),
+        min_replicas=0 if rests else draw(st.integers(0, min(high, 3))),
         max_replicas=high,
         behavior=draw(behaviors),
         loading=Loading(expected_s=draw(st.sampled_from([60.0, 300.0])), budget_s=1800.0),
@@ -179,6 +185,7 @@ def policies(draw: st.DrawFn, *, most_versions: int = 2) -> Policy:
         release=release if len(names) > 1 or draw(st.booleans()) else None,
         actuation=draw(st.sampled_from([Actuation.SCALE, Actuation.SCALE, *Actuation])),
         paused=draw(st.sampled_from([False, False, False, True])),
+        scale_to_zero=ScaleToZero(idle_s=draw(st.sampled_from([60.0, 1800.0]))) if rests else None,
     )
 
 
@@ -204,6 +211,9 @@ gateways: st.SearchStrategy[float | Missing] = st.sampled_from(
 )
 
 
+demand_queries: st.SearchStrategy[float | Missing | None] = st.sampled_from([None, 0.0, 0.0, 0.0, 3.0, AWAY, nan, -1.0])
+
+
 @st.composite
 def observations(draw: st.DrawFn, asked: Policy, *, broken: bool = True) -> Observation:
     """What may be seen of ``asked``; where it is not ``broken``, everything is there and speaks."""
@@ -222,6 +232,7 @@ def observations(draw: st.DrawFn, asked: Policy, *, broken: bool = True) -> Obse
         fleets=tuple(seen),
         weights=draw(weights),
         gateway_waiting=draw(gateways) if broken else NO_PICKER,
+        demand_at_gateway=draw(demand_queries) if broken and asked.scale_to_zero is not None else None,
     )
 
 
@@ -307,18 +318,61 @@ def memories(draw: st.DrawFn, asked: Policy) -> Memory:
         release=draw(st.none() | held),
         capacities=draw(st.sampled_from([(), capacities_of(asked)])),
         courses=courses_of(asked, draw(st.lists(st.sampled_from([0.0, 1000.0, 4000.0, 9000.0]), max_size=8))),
+        idle_from_s=draw(st.sampled_from([None, START_S - 30.0, START_S - 7200.0, START_S - 7200.0])),
     )
 
 
 @st.composite
-def worlds(draw: st.DrawFn, *, broken: bool = True, most_versions: int = 2) -> World:
+def worlds(draw: st.DrawFn, *, broken: bool = True, most_versions: int = 2, may_rest: bool = False) -> World:
     """Any policy in any world."""
-    asked = draw(policies(most_versions=most_versions))
+    asked = draw(policies(most_versions=most_versions, may_rest=may_rest))
     return World(
         policy=asked,
         observation=draw(observations(asked, broken=broken)),
         memory=draw(st.one_of(*[memories(asked)] * 5, st.none())),
     )
+
+
+SIGNALS_WITHOUT_REPLICAS: Final[tuple[tuple[float | Missing | None, float | Missing], ...]] = (
+    *((0.0, NO_PICKER), (0.0, NO_PICKER), (0.0, NO_PICKER), (0.0, 0.0), (None, 0.0), (3.0, NO_PICKER), (None, 7.0)),
+    *((AWAY, NO_PICKER), (AWAY, 0.0), (AWAY, 7.0), (3.0, AWAY), (nan, NO_PICKER), (nan, 7.0), (-1.0, 0.0)),
+)
+"""What the demand query and the endpoint picker may say together."""
+
+
+def with_few(world: World, several: Sequence[str], requested: int, told: tuple[object, object]) -> World:
+    """The world with replicas of these kinds alone, and with these signals that need none."""
+    replicas = tuple(KINDS[each](f"{each}.{index}") for index, each in enumerate(several))
+    fleet = Fleet(requested=requested, replicas=replicas)
+    seen = tuple(replace(each, fleet=fleet) for each in world.observation.fleets)
+    return seeing(world, fleets=seen, demand_at_gateway=told[0], gateway_waiting=told[1])
+
+
+@st.composite
+def at_zero(draw: st.DrawFn) -> World:
+    """A model that is at zero, with any memory and whatever replicas have not gone yet."""
+    world = draw(worlds(most_versions=1, may_rest=True))
+    several = draw(st.lists(st.sampled_from(["idle", "busy", *BROKEN, *ELSE]), max_size=2))
+    return with_few(world, several, 0, draw(st.sampled_from(SIGNALS_WITHOUT_REPLICAS)))
+
+
+@st.composite
+def near_zero(draw: st.DrawFn) -> World:
+    """A model with one replica left, which would go but for what may be wrong."""
+    asked = policy(min_replicas=0, scale_to_zero=ScaleToZero(idle_s=draw(st.sampled_from([60.0, 1800.0]))))
+    (target,) = asked.targets()
+    idle_from_s = draw(st.sampled_from([START_S - 7200.0, START_S - 7200.0, START_S - 30.0, None]))
+    world = World(
+        policy=asked,
+        observation=Observation(fleets=(FleetSeen(key=target.key, fleet=AWAY),)),
+        memory=Memory(
+            at_s=START_S - draw(st.sampled_from([15.0, 15.0, 15.0, 121.0, -30.0])),
+            targets=(TargetMemory(key=target.key, known_from_s=START_S - 7200.0),),
+            idle_from_s=idle_from_s,
+        ),
+    )
+    several = [draw(st.sampled_from(["idle", "idle", "idle", "busy", *BROKEN, *ELSE]))]
+    return with_few(world, several, 1, draw(st.sampled_from(SIGNALS_WITHOUT_REPLICAS)))
 
 
 # --- One fault at a time -----------------------------------------------------------------------------------------
@@ -376,7 +430,7 @@ quiet_gateways: st.SearchStrategy[float | Missing] = st.sampled_from([NO_PICKER,
 def faults(draw: st.DrawFn) -> World:
     """A world that would shrink, idle and watched for long, but for one fault."""
     asked = replace(draw(policies()), paused=False, actuation=Actuation.SCALE, warm_floor=0, warm_windows=())
-    sizes = st.integers(2, 6)
+    sizes = st.integers(2, 6) if asked.scale_to_zero is None else st.integers(1, 3)
     counts = draw(st.booleans())
     seen = [
         FleetSeen(key=target.key, fleet=idle(target.key.version, draw(sizes), draw(st.integers(0, 3)), counts=counts))
@@ -388,12 +442,14 @@ def faults(draw: st.DrawFn) -> World:
             fleets=tuple(seen),
             weights=draw(splits([version.name for version in asked.versions])),
             gateway_waiting=draw(quiet_gateways),
+            demand_at_gateway=None if asked.scale_to_zero is None else 0.0,
         ),
         memory=Memory(
             at_s=START_S - 15.0,
             targets=tuple(TargetMemory(key=target.key, known_from_s=START_S - 7200.0) for target in asked.targets()),
             capacities=capacities_of(asked) if counts else (),
             courses=courses_of(asked, [0.0] * 6) if counts else (),
+            idle_from_s=START_S - 7200.0,
         ),
     )
     broken = draw(st.sampled_from(BROKEN))

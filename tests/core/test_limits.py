@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 from scaler.core import limits
 from scaler.core.limits import RULES, Case, Rule, least, limited, remembered, stuck_replicas
 from scaler.core.memory import Shortage, TargetMemory, Wished
-from scaler.core.model import Behavior, Fleet, Loading, Policy, Refused, Replica, Target, WarmWindow
+from scaler.core.model import Behavior, Fleet, Loading, Policy, Refused, Replica, ScaleToZero, Target, WarmWindow
 from scaler.core.plan import LoadTime, Ruling
 from tests.builders import BEHAVIOR, START_S, fleet, key, lost, policy, ready, serving, starting, unschedulable
 
 MEASURED = LoadTime(p50_s=300.0, p90_s=400.0, samples=9)
 """A hold of 300 s follows from it."""
+
+TO_ZERO = policy(min_replicas=0, scale_to_zero=ScaleToZero(idle_s=600.0))
 
 WATCHED = TargetMemory(key=key(), known_from_s=START_S - 7200.0)
 PLAIN = policy()
@@ -74,12 +76,14 @@ def test_the_order_of_the_rules() -> None:
         "room",
         "probe",
         "step_up",
+        "wake",
         "full_window",
         "intact",
         "hold",
         "consolidate",
         "step_down",
         "flaps",
+        "rest",
         "warm_floor",
         "bounds",
         "paused",
@@ -95,9 +99,17 @@ def test_a_ruling_bears_the_name_of_its_rule() -> None:
         steady=2,
     )
 
-    told = {rule.__name__: rule(wish, shrinking) for rule in RULES for wish in (0, 20) if rule(wish, shrinking)}
+    at_zero = case(0, asked=TO_ZERO, fleet=fleet(requested=0), is_waking=True)
+    idle = case(1, asked=TO_ZERO, idle_for_s=900.0)
 
-    assert [ruling.rule for ruling in told.values() if ruling] == [rule.__name__ for rule in RULES]
+    told = {
+        rule.__name__: ruling.rule
+        for rule in RULES
+        for seen, wish in ((shrinking, 0), (shrinking, 20), (at_zero, 0), (idle, 1))
+        if (ruling := rule(wish, seen)) is not None
+    }
+
+    assert [*told] == [*told.values()] == [rule.__name__ for rule in RULES]
 
 
 OVER = Shortage(began_s=START_S - 30.0, wait_s=60.0, is_over=True)
@@ -568,7 +580,7 @@ fleets = st.builds(
     st.integers(0, 40),
 )
 cases = st.builds(
-    lambda asked, has, memory, share_percent, ceiling, unheard, steady: case(
+    lambda asked, has, memory, share_percent, ceiling, unheard, steady, idle_for_s, is_waking: case(
         asked=asked,
         fleet=has,
         memory=memory,
@@ -576,6 +588,8 @@ cases = st.builds(
         ceiling=ceiling,
         unheard=unheard,
         steady=steady,
+        idle_for_s=idle_for_s,
+        is_waking=is_waking,
     ),
     policies,
     fleets,
@@ -584,6 +598,8 @@ cases = st.builds(
     st.integers(0, 40),
     st.sampled_from([(), (lost(),)]),
     st.integers(0, 40),
+    st.sampled_from([None, 100.0, 5000.0]),
+    st.booleans(),
 )
 wishes = st.integers(0, 60)
 
@@ -634,6 +650,15 @@ def test_a_higher_wish_never_leads_to_fewer(seen: Case, one: int, other: int) ->
 
 @some
 @given(cases, wishes)
+def test_the_rules_of_zero_move_between_zero_and_one_alone(seen: Case, wish: int) -> None:
+    assert after(limits.wake, wish, seen) in {wish, 1}
+    assert after(limits.rest, wish, seen) in {wish, 0}
+    assert wish == 0 or after(limits.wake, wish, seen) == wish
+    assert wish == 1 or after(limits.rest, wish, seen) == wish
+
+
+@some
+@given(cases, wishes)
 def test_the_floor_only_raises(seen: Case, wish: int) -> None:
     assert after(limits.warm_floor, wish, seen) >= wish
 
@@ -647,6 +672,6 @@ def test_the_plan_is_within_the_ceiling_unless_it_is_paused(seen: Case, wish: in
 
 
 def test_every_rule_of_the_properties_is_in_the_order() -> None:
-    rest: tuple[Rule, ...] = (limits.warm_floor, limits.bounds, limits.paused)
+    last: tuple[Rule, ...] = (limits.warm_floor, limits.bounds, limits.paused)
 
-    assert (*UPWARDS, *DOWNWARDS, *rest) == RULES
+    assert (*UPWARDS, limits.wake, *DOWNWARDS, limits.rest, *last) == RULES

@@ -12,21 +12,33 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from scaler.core import decide, demand, limits, loading, need, release
+from scaler.core import decide, demand, limits, loading, need, release, zero
 from scaler.core.commands import commands_of
 from scaler.core.decide import _capacity, _Sight
 from scaler.core.demand import _told
 from scaler.core.limits import RULES, Case, Rule
 from scaler.core.memory import Memory
-from scaler.core.model import Actuation, Fleet, Load, Missing, Observation, Policy, Replica, Version
+from scaler.core.model import (
+    NO_PICKER,
+    Actuation,
+    Fleet,
+    Load,
+    Missing,
+    Observation,
+    Policy,
+    Replica,
+    ScaleToZero,
+    Version,
+)
 from scaler.core.plan import Ruling, SetReplicas, SetWeights, TargetPlan
 from scaler.core.release import _onto_ready, _shares
 from scaler.core.release import claim as _claim
 from scaler.core.wish import replicas_needed, wish_of
+from scaler.core.zero import coming
 from tests.builders import START_S, fleet, key, load, plan_of, policy, ready, releasing, sample, seen, serving, watched
 from tests.core import promises
 from tests.core.closed_loop import Event, Site, ran, reconciled, sites, stories
-from tests.core.strategies import faults, worlds
+from tests.core.strategies import at_zero, faults, near_zero, worlds
 
 some = settings(max_examples=90)
 many = settings(max_examples=800)
@@ -48,6 +60,8 @@ seconds = st.integers(1, 1500).map(float)
 PROPERTIES: dict[Callable[..., None], tuple[st.SearchStrategy[object], ...]] = {
     promises.every_number_has_a_reason: (worlds(broken=False) | worlds(),),
     promises.nothing_shrinks_because_something_broke: (faults() | worlds(),),
+    promises.the_last_replica_goes_only_when_asked: (near_zero() | faults() | worlds(most_versions=1),),
+    promises.what_comes_calls_for_a_replica: (at_zero() | near_zero(),),
     promises.the_belief_is_what_was_measured: (start_lists, expectations),
     promises.a_dip_must_outlast_three_quarters_of_a_start: (seconds, seconds),
     promises.starts_that_drag_on_are_believed: (starts, st.integers(401, 3000).map(float)),
@@ -183,6 +197,38 @@ def test_only_what_is_ours_is_written(asked: Policy, commanded: list[int]) -> No
 
 def without(rule: Rule) -> tuple[Rule, ...]:
     return tuple(each for each in RULES if each is not rule)
+
+
+def instead_of(rule: Rule, other: Rule) -> tuple[Rule, ...]:
+    return tuple(other if each is rule else each for each in RULES)
+
+
+def rests_unasked(wish: int, case: Case) -> Ruling | None:
+    """The last replica may go whoever asked."""
+    asked = case.policy.scale_to_zero or ScaleToZero(idle_s=0.0)
+    return limits.rest(wish, replace(case, policy=replace(case.policy, scale_to_zero=asked), idle_for_s=7200.0))
+
+
+def rests_at_once(wish: int, case: Case) -> Ruling | None:
+    """One tick without demand is enough."""
+    return limits.rest(wish, case if case.idle_for_s is None else replace(case, idle_for_s=1e6))
+
+
+def idle_as_the_gateway_says(
+    asked: Policy, observation: Observation, _: object, idle_from_s: float | None, at_s: float
+) -> float | None:
+    """Whatever the replicas work on."""
+    come = coming(observation)
+    is_idle = asked.scale_to_zero is not None and isinstance(come, Ruling) and come.after == 0
+    return (idle_from_s or at_s) if is_idle else None
+
+
+def only_when_all_tell(observation: Observation) -> Ruling | Missing:
+    """One signal that is missing is enough to know nothing."""
+    for value in (observation.demand_at_gateway, observation.gateway_waiting):
+        if isinstance(value, Missing) and value != NO_PICKER:
+            return value
+    return coming(observation)
 
 
 def from_another_number(wish: int, case: Case) -> Ruling | None:
@@ -362,6 +408,44 @@ MUTANTS: dict[str, tuple[Callable[..., None], object, str, object]] = {
         "shows_all_of",
         lambda *_: True,
     ),
+    "anyone may go to zero": (
+        promises.the_last_replica_goes_only_when_asked,
+        limits,
+        "RULES",
+        instead_of(limits.rest, rests_unasked),
+    ),
+    "idle time is not waited for": (
+        promises.the_last_replica_goes_only_when_asked,
+        limits,
+        "RULES",
+        instead_of(limits.rest, rests_at_once),
+    ),
+    "a query without an answer tells of nothing": (
+        promises.the_last_replica_goes_only_when_asked,
+        zero,
+        "_believed",
+        lambda _, value: 0.0 if isinstance(value, Missing) or not 0.0 <= value < 1e6 else value,
+    ),
+    "idle time goes on over a gap": (promises.the_last_replica_goes_only_when_asked, decide, "_entered", as_it_was),
+    "nobody looks at the replicas": (
+        promises.the_last_replica_goes_only_when_asked,
+        decide,
+        "idle_from",
+        idle_as_the_gateway_says,
+    ),
+    "a pace holds the first replica back": (
+        promises.what_comes_calls_for_a_replica,
+        limits,
+        "RULES",
+        without(limits.wake),
+    ),
+    "a signal that is missing hides another": (
+        promises.what_comes_calls_for_a_replica,
+        zero,
+        "coming",
+        only_when_all_tell,
+    ),
+    "zero is never left": (promises.what_comes_calls_for_a_replica, need, "need_at_zero", lambda *_: None),
     # 3
     "a prior that never fades": (promises.the_belief_is_what_was_measured, loading, "PRIOR_GONE_AT", 10**9),
     "a hold that is configured": (

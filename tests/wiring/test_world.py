@@ -35,9 +35,9 @@ def test_a_replica_whose_engine_sleeps_is_no_supply() -> None:
 
 
 def test_a_fleet_that_was_not_seen_stays_unseen_and_own_queries_are_passed_on() -> None:
-    answer = Answered(loads={}, ttft_s=QUIET, gateway_waiting=QUIET, own_replicas=2.5)
+    answer = Answered(loads={}, ttft_s=QUIET, gateway_waiting=QUIET, own_replicas=2.5, demand_at_gateway=7.0)
 
     observation = joined(seen(Missing(why="the watch is broken")), answer)
 
     assert observation.fleet(key()) == Missing(why="the watch is broken")
-    assert observation.own_replicas == 2.5
+    assert (observation.own_replicas, observation.demand_at_gateway) == (2.5, 7.0)

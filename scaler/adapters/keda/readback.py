@@ -297,6 +297,16 @@ def _to_zero(case: Case) -> Iterator[Finding]:
     yield Finding(reason="MayGoToZero", text=text)
 
 
+def _slow_to_wake(case: Case) -> Iterator[Finding]:
+    """By a trigger that is not pushed, KEDA hears at its next poll that a model is to leave zero."""
+    if case.asked.policy.spec.scale_to_zero is not None and any(each.kind == "external" for each in case.so.triggers):
+        text = (
+            f"{case.so_named} is asked again only every pollingInterval, and by that much later the first replica "
+            "comes when the model is at zero: set the trigger's type to external-push"
+        )
+        yield Finding(reason="SlowToWake", text=text)
+
+
 def _fallback(case: Case) -> Iterator[Finding]:
     """At minReplicaCount 0 an error scales to zero if the fallback's replicas are 0 (scale_scaledobjects.go)."""
     fallback = case.so.fallback
@@ -403,6 +413,7 @@ CHECKS: Final[tuple[Callable[[Case], Iterator[Finding]], ...]] = (
     _no_metric,
     _falling_back,
     _to_zero,
+    _slow_to_wake,
     _fallback,
     _bounds,
     _tolerance,

@@ -18,7 +18,7 @@ from scaler.adapters.prometheus.answers import (
     queue_of,
     warnings_of,
 )
-from scaler.adapters.prometheus.own import OwnQueries
+from scaler.adapters.prometheus.own import OwnQueries, OwnTold
 from scaler.adapters.prometheus.promql import Question, engine_queries, gpu_queries, picker_queries
 from scaler.adapters.prometheus.server import Lack, Prometheus, Reads, Reason, Server
 from scaler.api.v1alpha1 import Engine
@@ -79,12 +79,13 @@ class _ToldOf:
     loads: Mapping[str, LoadTold | Lack]
     ttft_s: float | Lack
     gateway: Held | Lack | None
-    own_replicas: float | Lack | None
+    own: OwnTold
     warnings: Mapping[str, tuple[str, ...]]
 
     def lacks(self) -> list[Lack]:
         works = [told.work_lack for told in self.loads.values() if isinstance(told, LoadTold)]
-        values = [*self.loads.values(), *works, self.ttft_s, self.gateway, self.own_replicas]
+        own = [self.own.replicas, self.own.demand_at_gateway]
+        values = [*self.loads.values(), *works, self.ttft_s, self.gateway, *own]
         return [value for value in values if isinstance(value, Lack) and value not in NO_FAULT]
 
 
@@ -122,11 +123,9 @@ class PrometheusSignals:
 
     async def read(self, asked: Sequence[Asked], at_s: float) -> Mapping[str, Answered]:
         """An answer for every policy asked for, by its name; what cannot be read is Missing in it, never an error."""
-        custom = [ask for ask in asked if ask.signals.engine is Engine.CUSTOM]
-        seen, own = await asyncio.gather(self._looked(asked, at_s), self._own_replicas(custom, at_s))
-        replicas = dict(zip((ask.policy for ask in custom), own, strict=True))
+        seen, own = await asyncio.gather(self._looked(asked, at_s), self._own_told(asked, at_s))
         # A second's work for 10 000 pods, in which the lease must still be renewed.
-        told = await asyncio.to_thread(_all_told, asked, seen, replicas, at_s)
+        told = await asyncio.to_thread(_all_told, asked, seen, own, at_s)
         self._told(_account(told))
         return {one.ask.policy: _answered(one) for one in told}
 
@@ -137,12 +136,15 @@ class PrometheusSignals:
         of = {reads: [got for server, got in by_server if reads in server.server.reads] for reads in Reads}
         return _Seen(readings=of, models_of_pools=_models_of_pools(asked))
 
-    async def _own_replicas(self, custom: Sequence[Asked], at_s: float) -> Sequence[float | Lack]:
+    async def _own_told(self, asked: Sequence[Asked], at_s: float) -> Mapping[str, OwnTold]:
+        """What the users' own queries told, by policy."""
         if self._own_server is None:
             why = "no Prometheus server is configured to be asked the users' own queries"
-            return [Lack(reason=Reason.UNREACHABLE, why=why)] * len(custom)
+            unasked = Lack(reason=Reason.UNREACHABLE, why=why)
+            return {ask.policy: OwnTold.lacking(ask, unasked) for ask in asked}
         own = OwnQueries(server=self._own_server, at_once=self._own_at_once, timeout_s=self._timeout_s)
-        return await own.replicas(custom, at_s)
+        told = await own.told(asked, at_s)
+        return dict(zip((ask.policy for ask in asked), told, strict=True))
 
 
 async def _reading(server: Prometheus, wanted: _Wanted, at_s: float) -> Reading:
@@ -168,13 +170,11 @@ def _models_of_pools(asked: Sequence[Asked]) -> dict[tuple[str, str], frozenset[
     return models
 
 
-def _all_told(
-    asked: Sequence[Asked], seen: _Seen, own_replicas: Mapping[str, float | Lack], at_s: float
-) -> list[_ToldOf]:
-    return [_told(ask, seen, own_replicas.get(ask.policy), at_s) for ask in asked]
+def _all_told(asked: Sequence[Asked], seen: _Seen, own: Mapping[str, OwnTold], at_s: float) -> list[_ToldOf]:
+    return [_told(ask, seen, own[ask.policy], at_s) for ask in asked]
 
 
-def _told(ask: Asked, seen: _Seen, own_replicas: float | Lack | None, at_s: float) -> _ToldOf:
+def _told(ask: Asked, seen: _Seen, own: OwnTold, at_s: float) -> _ToldOf:
     engines = seen.readings[Reads.ENGINES]
     is_custom = ask.signals.engine is Engine.CUSTOM
     return _ToldOf(
@@ -182,7 +182,7 @@ def _told(ask: Asked, seen: _Seen, own_replicas: float | Lack | None, at_s: floa
         loads={pod: ONLY_QUERIES if is_custom else load_of(engines, ask, pod) for pod in ask.pods},
         ttft_s=ONLY_QUERIES if is_custom else first_token_s(engines, ask),
         gateway=_gateway(ask, seen, at_s),
-        own_replicas=own_replicas,
+        own=own,
         warnings=warnings_of(seen.readings[Reads.GPUS], engines, ask),
     )
 
@@ -202,8 +202,9 @@ def _answered(told: _ToldOf) -> Answered:
         ttft_s=_value(told.ttft_s),
         gateway_waiting=_waiting(told.gateway),
         gateway_refused_per_s=told.gateway.refused_per_s if isinstance(told.gateway, Held) else 0.0,
-        own_replicas=None if told.own_replicas is None else _value(told.own_replicas),
+        own_replicas=None if told.own.replicas is None else _value(told.own.replicas),
         asleep=_asleep(told),
+        demand_at_gateway=None if told.own.demand_at_gateway is None else _value(told.own.demand_at_gateway),
     )
 
 

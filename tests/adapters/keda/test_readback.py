@@ -231,6 +231,32 @@ def test_a_way_to_zero_is_told_with_what_is_expected_until_then() -> None:
     assert "about 300 s by loading.expectedSeconds" in text
 
 
+TO_ZERO = {
+    "spec__replicas": {"min": 0, "max": 21},
+    "spec__scaleToZero": {"idleSeconds": 600, "demandQuery": "sum(requests)"},
+}
+
+
+def test_of_a_way_to_zero_that_the_policy_asks_for_nothing_is_told() -> None:
+    assert differing(one_version(**TO_ZERO)) == {}
+
+
+def test_a_model_that_keda_keeps_from_zero() -> None:
+    texts = differing(one_version(**TO_ZERO), spec={"minReplicaCount": 1})
+
+    assert texts["BoundsDiffer"].startswith("ScaledObject llama-v1 allows 1 to 21 replicas and the policy 0 to 21")
+
+
+def test_a_return_from_zero_that_waits_for_the_next_poll() -> None:
+    so = scaled_object(one_version(**TO_ZERO))
+    so["spec"]["triggers"][0]["type"] = "external"
+
+    assert told(so, hpa(so), document=one_version(**TO_ZERO)) == {
+        "SlowToWake": "ScaledObject llama-v1 is asked again only every pollingInterval, and by that much later the "
+        "first replica comes when the model is at zero: set the trigger's type to external-push"
+    }
+
+
 @pytest.mark.parametrize(("low", "high"), [(2, 21), (1, 20), (1, None)])
 def test_bounds_that_disagree_with_the_policy(low: int, high: int | None) -> None:
     so = scaled_object(spec={"minReplicaCount": low, "maxReplicaCount": high})

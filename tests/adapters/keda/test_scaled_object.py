@@ -98,6 +98,20 @@ def test_a_version_beside_others_may_drain_to_zero_at_once_and_hears_of_its_retu
     assert (spec["minReplicaCount"], spec["cooldownPeriod"], spec["triggers"][0]["type"]) == (0, 0, "external-push")
 
 
+def test_a_model_that_may_go_to_zero_is_taken_there_at_once_and_hears_of_its_return_at_once() -> None:
+    asked = policy(
+        ONE_VERSION,
+        spec__actuation="KEDA",
+        spec__replicas={"min": 0, "max": 9},
+        spec__scaleToZero={"idleSeconds": 600, "demandQuery": "sum(requests)"},
+    )
+
+    spec = scaled_objects(asked, connection_of(asked))[0]["spec"]
+
+    assert (spec["minReplicaCount"], spec["cooldownPeriod"], spec["triggers"][0]["type"]) == (0, 0, "external-push")
+    assert spec["fallback"] == {"failureThreshold": 3, "replicas": 9, "behavior": "currentReplicas"}
+
+
 def test_no_fallback_is_zero_whatever_the_bounds() -> None:
     """At minReplicaCount 0 KEDA takes an error for leave to scale to zero, if the fallback's replicas are 0."""
     replicas = [thing["spec"]["fallback"]["replicas"] for thing in scaled_objects(policy(), connection_of(policy()))]

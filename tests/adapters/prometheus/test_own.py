@@ -1,5 +1,6 @@
-"""The queries of an engine Custom."""
+"""The users' own queries: those of an engine Custom, and what comes at a gateway."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -38,6 +39,43 @@ async def test_its_pods_are_not_asked_one_by_one(prometheus: FakePrometheus, rea
     assert {promql for promql, _ in prometheus.requests} == {"sum(work)", "scalar(each)"}
     # The one thing that is missing is the answer of the query; nobody asked the pods.
     assert reader.account.lacking == {"models/llama": {"no_series": 1}}
+
+
+async def test_what_comes_at_the_gateway_is_asked_of_any_engine(prometheus: FakePrometheus, reader: Reader) -> None:
+    prometheus.results = {"sum(coming)": vector("0.5")}
+
+    answer = await reader.answer(replace(asked("a"), demand_query="sum(coming)"))
+
+    assert (answer.demand_at_gateway, answer.own_replicas) == (0.5, None)
+
+
+@pytest.mark.parametrize(
+    ("result", "sentence"),
+    [
+        ([], "the query demandQuery gave no result"),
+        (vector("-1"), "the query demandQuery gave -1; it must be at least 0"),
+        (vector("NaN"), "the query demandQuery gave NaN"),
+    ],
+)
+async def test_what_is_no_demand_is_missing_and_counted(
+    prometheus: FakePrometheus, reader: Reader, result: list[Any], sentence: str
+) -> None:
+    prometheus.results = {"sum(coming)": result}
+
+    answer = await reader.answer(replace(asked(), demand_query="sum(coming)", percentile=None))
+
+    assert answer.demand_at_gateway == Missing(why=sentence)
+    assert sum(reader.account.lacking["models/llama"].values()) == 1
+
+
+async def test_a_demand_query_that_hangs_does_not_keep_the_tick(prometheus: FakePrometheus) -> None:
+    prometheus.instead = never
+    reader = Reader(Server(url=prometheus.url), timeout_s=0.2)
+
+    answer = await reader.answer(replace(asked(), demand_query="sum(coming)"))
+
+    reader.signals.close()
+    assert isinstance(answer.demand_at_gateway, Missing)
 
 
 async def test_a_known_engine_has_no_replicas_of_its_own(reader: Reader) -> None:
@@ -99,10 +137,11 @@ async def test_a_user_whose_queries_hang_does_not_keep_the_tick(prometheus: Fake
 async def test_without_a_server_for_them_they_are_missing(prometheus: FakePrometheus) -> None:
     reader = Reader(Server(url=prometheus.url, reads=frozenset({Reads.ENGINES})))
 
-    told = await reader.answer(CUSTOM)
+    told = await reader.answer(replace(CUSTOM, demand_query="sum(coming)"))
 
     reader.signals.close()
-    assert told.own_replicas == Missing(why="no Prometheus server is configured to be asked the users' own queries")
+    missing = Missing(why="no Prometheus server is configured to be asked the users' own queries")
+    assert (told.own_replicas, told.demand_at_gateway) == (missing, missing)
 
 
 def test_two_servers_for_them_would_be_a_guess() -> None:
