@@ -75,18 +75,6 @@ def test_the_ttft_is_told_when_a_whole_minute_has_been_scraped() -> None:
     assert isinstance(model.observation(NAME).ttft_s, float)
 
 
-def test_a_drain_that_ends_between_seconds_is_seen_on_the_next_one() -> None:
-    def gone_at_s(steps: int) -> float:
-        model = cluster(service(target(), trace=trace_of([(0.0, 100, 230)])))  # 1.5 s of work
-        model.advance(1.0)
-        model.set_replicas(NAME, key(), 0)
-        for step in range(1, steps + 1):
-            model.advance(1.0 + 4.0 * step / steps)
-        return model.tally(NAME).replica_s
-
-    assert gone_at_s(1) == gone_at_s(40) == 2.0
-
-
 def test_what_runs_is_told_as_the_mean_of_a_minute_and_what_waits_as_it_was_scraped() -> None:
     pod = Pod(name="a", key=key(), ordinal=0, created_at_s=0.0)
 

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from scaler.adapters.keda.scaled_object import connection_of, scaled_objects
 from scaler.api.v1alpha1 import ScalingPolicy
+from tests.adapters.differences import merged
 from tests.api.builders import ONE_VERSION, policy
 
 Json = dict[str, Any]
@@ -16,18 +17,6 @@ def one_version(**changes: object) -> ScalingPolicy:
     """A policy of one version for 1 to 21 replicas, which KEDA actuates."""
     wanted = {"spec__actuation": "KEDA", "spec__replicas": {"min": 1, "max": 21}, "metadata__uid": POLICY_UID}
     return policy(ONE_VERSION, **{**wanted, **changes})
-
-
-def merged(thing: Json, difference: Json) -> Json:
-    """``thing`` with ``difference``, in which None takes a field away."""
-    for key, value in difference.items():
-        if value is None:
-            thing.pop(key, None)
-        elif isinstance(value, dict) and isinstance(thing.get(key), dict):
-            merged(thing[key], value)
-        else:
-            thing[key] = value
-    return thing
 
 
 def scaled_object(document: ScalingPolicy | None = None, **difference: Any) -> Json:

@@ -12,6 +12,8 @@ from typing import Any, Final
 import yaml
 from aiohttp import web
 
+from tests.adapters.differences import merged
+
 Json = dict[str, Any]
 
 KINDS: Final = frozenset(
@@ -249,17 +251,6 @@ def patched(thing: Json, body: Any) -> Json:
             place[last] = step["value"]
         elif place.get(last) != step["value"]:
             raise ValueError(f"testing value {step['path']} failed")
-    return thing
-
-
-def merged(thing: Json, patch: Json) -> Json:
-    for key, value in patch.items():
-        if value is None:
-            thing.pop(key, None)
-        elif isinstance(value, dict) and isinstance(thing.get(key), dict):
-            merged(thing[key], value)
-        else:
-            thing[key] = value
     return thing
 
 

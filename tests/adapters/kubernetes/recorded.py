@@ -3,6 +3,8 @@
 import json
 from typing import Any, Final
 
+from tests.adapters.differences import merged
+
 Json = dict[str, Any]
 
 CREATED: Final = "2026-03-02T09:00:00Z"
@@ -39,15 +41,6 @@ def pod(name: str = "llama-v1-7c9f-x2x4z", **difference: Any) -> Json:
         "status": {"phase": "Pending", "qosClass": "Burstable"},
     }  # fmt: skip
     return merged(thing, difference)
-
-
-def merged(thing: Json, difference: Json) -> Json:
-    for key, value in difference.items():
-        if isinstance(value, dict) and isinstance(thing.get(key), dict):
-            merged(thing[key], value)
-        else:
-            thing[key] = value
-    return thing
 
 
 def condition(kind: str, status: str, at: str, reason: str | None = None) -> Json:

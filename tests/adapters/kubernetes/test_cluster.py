@@ -22,6 +22,7 @@ from scaler.core.memory import Memory
 from scaler.core.model import Fleet, Missing, Pool, Pools, Quota, Refused, Snapshot, TargetKey
 from scaler.core.plan import SetReplicas, SetWeights
 from scaler.runtime.ports import Record, TransientError
+from tests.adapters.differences import merged
 from tests.adapters.kubernetes import recorded
 from tests.adapters.kubernetes.conftest import Caller, LeapingClock, running, until
 from tests.adapters.kubernetes.fake_api import FakeApi, failure
@@ -37,7 +38,7 @@ SCALE = "/apis/apps/v1/namespaces/models/deployments/llama-v1/scale"
 def policy(name: str = "llama", text: str = ONE_VERSION, **difference: Any) -> Json:
     thing: Json = yaml.safe_load(text)
     metadata = {"name": name, "uid": f"uid-policy-{name}", "generation": 3, "creationTimestamp": recorded.CREATED}
-    return recorded.merged(recorded.merged(thing, {"metadata": metadata}), difference)
+    return merged(merged(thing, {"metadata": metadata}), difference)
 
 
 def replica_set(name: str = "llama-v1-7c9f", owner: str = "uid-llama-v1") -> Json:
@@ -92,7 +93,7 @@ async def test_a_policys_fleet_is_seen(api: FakeApi, cluster: KubernetesCluster)
 async def test_the_devices_of_a_claim_are_counted_from_its_template(api: FakeApi, cluster: KubernetesCluster) -> None:
     claims = [{"name": "gpus", "resourceClaimTemplateName": "four-gpus"}]
     spec: Json = {"containers": [{}], "resourceClaims": claims}
-    claiming = recorded.merged(recorded.deployment(), {"spec": {"template": {"spec": spec}}})
+    claiming = merged(recorded.deployment(), {"spec": {"template": {"spec": spec}}})
     await fill(api, recorded.ready("a"), deployment=claiming)
     api.objects["/apis/resource.k8s.io/v1"] = {
         "resources": [

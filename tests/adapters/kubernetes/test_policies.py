@@ -5,7 +5,8 @@ from typing import Any
 import yaml
 
 from scaler.adapters.kubernetes.policies import Policies, PolicyObject, policy_object
-from tests.adapters.kubernetes.recorded import CREATED_S, merged
+from tests.adapters.differences import merged
+from tests.adapters.kubernetes.recorded import CREATED_S
 from tests.api.builders import ONE_VERSION, TWO_VERSIONS
 
 

@@ -18,6 +18,7 @@ from scaler.core.memory import Memory
 from scaler.core.model import Actuation, Fleet, Snapshot
 from scaler.core.plan import Condition, SetReplicas
 from scaler.runtime.ports import Record, TransientError
+from tests.adapters.differences import merged
 from tests.adapters.keda import stored
 from tests.adapters.kubernetes import recorded
 from tests.adapters.kubernetes.conftest import Caller, LeapingClock, running, until
@@ -36,7 +37,7 @@ def policy(**spec: Any) -> Json:
     thing: Json = yaml.safe_load(ONE_VERSION)
     metadata = {"uid": stored.POLICY_UID, "generation": 3, "creationTimestamp": recorded.CREATED}
     bounds = {"min": 3, "max": 21}
-    return recorded.merged(thing, {"metadata": metadata, "spec": {"replicas": bounds, "actuation": "KEDA", **spec}})
+    return merged(thing, {"metadata": metadata, "spec": {"replicas": bounds, "actuation": "KEDA", **spec}})
 
 
 def scaled_object(**difference: Any) -> Json:
@@ -47,7 +48,7 @@ def scaled_object(**difference: Any) -> Json:
 def own(**difference: Any) -> Json:
     """The same, owned by the policy."""
     owner = {"kind": "ScalingPolicy", "name": "llama", "uid": stored.POLICY_UID, "controller": True}
-    return stored.merged(scaled_object(metadata={"ownerReferences": [owner]}), difference)
+    return merged(scaled_object(metadata={"ownerReferences": [owner]}), difference)
 
 
 @pytest.fixture
