@@ -86,7 +86,7 @@ async def test_a_slow_server_does_not_keep_the_tick(prometheus: FakePrometheus) 
     prometheus.instead = never
     reader = Reader(Server(url=prometheus.url), timeout_s=0.2)
 
-    async with asyncio.timeout(2.0):
+    async with asyncio.timeout(20.0):
         told = await reader.answer(asked("a"))
 
     reader.signals.close()
@@ -110,7 +110,7 @@ async def test_a_server_that_drips_does_not_keep_the_tick(prometheus: FakePromet
     prometheus.instead = drip
     reader = Reader(Server(url=prometheus.url), timeout_s=0.2)
 
-    async with asyncio.timeout(2.0):
+    async with asyncio.timeout(20.0):
         told = await reader.answer(asked("a"))
 
     gone.set()
@@ -124,7 +124,7 @@ async def test_one_server_of_two_that_hangs_is_not_the_others_fault(prometheus: 
         reader = Reader(
             Server(url=prometheus.url, reads=frozenset({Reads.ENGINES})),
             Server(url=gpus.url, reads=frozenset({Reads.GPUS})),
-            timeout_s=0.5,
+            timeout_s=2.0,
         )
 
         told = await reader.answer(asked("a"))
