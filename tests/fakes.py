@@ -29,7 +29,10 @@ def quiet(at_s: float) -> Observation:
 
 @dataclass
 class World:
-    """Shows ``shows(at_s)`` for every policy, fails at the times in ``fails_at_s``, and remembers what happened."""
+    """Shows ``shows(at_s)`` for every policy, fails at the times in ``fails_at_s``, and remembers what happened.
+
+    What was ``restored`` is told with the first observation only, as the real one does.
+    """
 
     shows: Callable[[float], Observation] = quiet
     policies: tuple[Policy, ...] = field(default_factory=lambda: (policy(),))
@@ -48,7 +51,8 @@ class World:
         if at_s in self.fails_at_s:
             raise TransientError("the API server does not answer")
         snapshot = Snapshot(at_s=at_s, models={each.name: self.shows(at_s) for each in self.policies})
-        return Seen(snapshot=snapshot, policies=self.policies, restored=self.restored)
+        restored, self.restored = self.restored, {}
+        return Seen(snapshot=snapshot, policies=self.policies, restored=restored)
 
     async def act(self, policy: Policy, commands: Sequence[Command]) -> None:
         self.happened.append(f"act {policy.name}")

@@ -49,15 +49,16 @@ class Loop:
     async def tick(self, at_s: float) -> None:
         """One round over all policies, as of ``at_s``. Raises TransientError when it could not be recorded."""
         seen = await self.observer.observe(at_s)
-        memories = {**seen.restored, **self.memories}
-        plans = decide(seen.snapshot, memories, seen.policies)
+        # Kept at once: it is told only once, and this tick may yet fail.
+        self.memories = {**seen.restored, **self.memories}
+        plans = decide(seen.snapshot, self.memories, seen.policies)
         by_name = {policy.name: policy for policy in seen.policies}
         records = [
             Record(
                 policy=by_name[plan.policy],
                 observation=seen.snapshot.models[plan.policy],
                 # A first decision is taken on no memory; the record says so by an empty one of the same moment.
-                memory=memories.get(plan.policy, Memory(at_s=plan.at_s)),
+                memory=self.memories.get(plan.policy, Memory(at_s=plan.at_s)),
                 plan=plan,
             )
             for plan in plans

@@ -18,7 +18,7 @@ class TransientError(Exception):
 class Seen:
     """What one look at the world gave: the snapshot, and the policies that are in force.
 
-    ``restored`` is what a process before this one remembered and left in the world, by policy.
+    ``restored`` is what a process before this one remembered and left in the world, by policy; it is told once.
     """
 
     snapshot: Snapshot

@@ -178,6 +178,15 @@ async def test_what_was_remembered_before_this_process_is_taken_up_and_then_its_
     assert world.records[1].memory == world.records[0].plan.memory
 
 
+async def test_what_was_remembered_before_this_process_outlives_a_tick_that_could_not_be_recorded() -> None:
+    before = replace(watched((30.0, 7), at_s=0.0), at_s=-15.0)
+    world = World(restored={NAME: before}, journal_fails_at_s=frozenset({0.0}))
+
+    await loop_over(world).run(15.0)
+
+    assert [record.memory for record in world.records] == [before]
+
+
 @dataclass
 class Ear:
     heard: list[tuple[str, float]] = field(default_factory=list)

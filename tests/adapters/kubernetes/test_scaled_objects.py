@@ -445,7 +445,7 @@ async def test_a_shrink_that_is_taken_back_takes_its_marks_back(api: FakeApi, cl
     await serve(api, "a", "b", most=1)
     await cluster.tell([record(at_work(await model(cluster), a=9, b=0))], AT_S)
     changed = policy(replicas={"min": 2, "max": 2})
-    await api.put("scalingpolicies", recorded.merged(changed, {"metadata": {"generation": 4}}))
+    await api.put("scalingpolicies", merged(changed, {"metadata": {"generation": 4}}))
     await until(lambda: all_marked(cluster) == {"b"}, "the mark")
     await until(lambda: least(cluster) == 2, "the new bounds")
 
