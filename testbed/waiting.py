@@ -12,10 +12,13 @@ def wait_for(
     look: Callable[[], Seen],
     until: Callable[[Seen], bool] = bool,
     *,
-    within_s: float = 30.0,
+    within_s: float = 60.0,
     every_s: float = 0.05,
 ) -> Seen:
-    """What ``look`` returned when ``until`` first held of it; `TimeoutError` names the last thing seen."""
+    """What ``look`` returned when ``until`` first held of it; `TimeoutError` names the last thing seen.
+
+    The deadline is for what never comes: a controller alone takes 30 s to start on two cores with a load of 25.
+    """
     deadline_s = now_s() + within_s
     while not until(seen := look()):
         if now_s() >= deadline_s:

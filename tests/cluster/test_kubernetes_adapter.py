@@ -73,7 +73,7 @@ class Controller:
         except TransientError as error:
             return Missing(why=str(error))
 
-    async def fleet_when(self, claim: Callable[[Fleet], bool], within_s: float = 30.0) -> Fleet:
+    async def fleet_when(self, claim: Callable[[Fleet], bool], within_s: float = 60.0) -> Fleet:
         found = await eventually(self.fleet, lambda fleet: isinstance(fleet, Fleet) and claim(fleet), within_s)
         assert isinstance(found, Fleet)
         return found
@@ -90,7 +90,7 @@ class Controller:
         await self.cluster.tell([record], at_s)
 
 
-async def eventually(look: Callable[[], Awaitable[T]], claim: Callable[[T], bool], within_s: float = 30.0) -> T:
+async def eventually(look: Callable[[], Awaitable[T]], claim: Callable[[T], bool], within_s: float = 60.0) -> T:
     deadline_s = STEADY.now_s() + within_s
     while not claim(seen := await look()):
         assert STEADY.now_s() < deadline_s, f"not within {within_s:g} s; last seen: {seen!r}"

@@ -43,7 +43,7 @@ def holder(api: Rest) -> str:
     return str(api.get(LEASE)["spec"].get("holderIdentity", "")) if api.exists(LEASE) else ""
 
 
-def wait_for_leader(api: Rest, name: str, *, within_s: float = 30.0) -> None:
+def wait_for_leader(api: Rest, name: str, *, within_s: float = 60.0) -> None:
     wait_for(f"{name} leads", lambda: holder(api), lambda now: now == name, within_s=within_s)
 
 

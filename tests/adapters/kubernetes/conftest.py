@@ -95,7 +95,7 @@ def means(caller: Caller) -> Means:
     return Means(client=caller.client, clock=quick(), chance=default_rng(7), log=silent(), quiet_s=0.3)
 
 
-async def until(claim: Callable[[], object], what: str, within_s: float = 5.0) -> None:
+async def until(claim: Callable[[], object], what: str, within_s: float = 20.0) -> None:
     """Return when ``claim`` holds; the real clock's deadline bounds it."""
     clock = SteadyClock()
     deadline_s = clock.now_s() + within_s
