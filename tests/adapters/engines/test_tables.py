@@ -21,6 +21,9 @@ FORMER = {
     "vllm:gpu_prefix_cache_queries_total",
 }
 
+OF_THE_SERVER = {"vllm:admission_rejections_total"}
+"""Counted before a request has an engine."""
+
 
 def metrics(table: engines.Table) -> list[Metric]:
     return [metric for choices in table.values() for choice in choices for metric in choice]
@@ -52,7 +55,8 @@ def test_a_name_of_the_table_is_one_of_vllms_with_its_type_and_labels(metric: Me
     kind, labels = catalog()[metric.name.removesuffix("_total")]
 
     assert kind == metric.kind.value
-    assert {label for label, _ in metric.labels} | {"model_name", "engine"} <= labels
+    assert {label for label, _ in metric.labels} | {"model_name"} <= labels
+    assert ("engine" in labels) == (metric.name not in OF_THE_SERVER)
 
 
 @pytest.mark.parametrize("metric", CURRENT, ids=lambda metric: metric.name)

@@ -116,7 +116,7 @@ async def test_the_devices_of_a_claim_are_counted_from_its_template(api: FakeApi
 
 def h100_node(name: str = "gpu-1") -> Json:
     status = {"allocatable": {"nvidia.com/gpu": "8"}, "conditions": [{"type": "Ready", "status": "True"}]}
-    node = recorded.merged(recorded.node(name), {"status": status})
+    node = merged(recorded.node(name), {"status": status})
     node["metadata"]["labels"]["nvidia.com/gpu.product"] = "H100"
     return node
 

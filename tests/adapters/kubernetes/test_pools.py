@@ -7,6 +7,7 @@ import pytest
 from scaler.adapters.kubernetes.pods import pod_seen
 from scaler.adapters.kubernetes.pools import NodeSeen, QuotaSeen, node_seen, pools_of, quota_seen, quotas_of
 from scaler.core.model import Pool, Quota
+from tests.adapters.differences import merged
 from tests.adapters.kubernetes import recorded
 from tests.adapters.kubernetes.recorded import Json
 
@@ -17,9 +18,9 @@ def node(**difference: Any) -> Json:
     """A node of eight GPUs that is ready."""
     ready = {"type": "Ready", "status": "True"}
     status = {"allocatable": {"cpu": "128", "nvidia.com/gpu": "8"}, "conditions": [ready]}
-    thing = recorded.merged(recorded.node(), {"status": status})
+    thing = merged(recorded.node(), {"status": status})
     thing["metadata"]["labels"]["nvidia.com/gpu.product"] = "H100"
-    return recorded.merged(thing, difference)
+    return merged(thing, difference)
 
 
 def test_a_node_has_the_gpus_that_pods_may_have() -> None:
