@@ -229,6 +229,7 @@ async def test_a_certificate_that_cannot_be_used_is_a_sentence(caller: Caller) -
 # --- The process that answers ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_a_process_that_is_killed_has_a_successor_at_the_same_port(api: FakeApi, caller: Caller) -> None:
     await decide(api, 3)
     async with replica(caller, "one") as one, running(leading(one.elector)):
@@ -246,6 +247,7 @@ async def test_a_process_that_is_killed_has_a_successor_at_the_same_port(api: Fa
         assert (made.port, made.pid == first) == (port, False)
 
 
+@pytest.mark.slow
 async def test_a_process_that_hangs_has_a_successor(api: FakeApi, caller: Caller) -> None:
     await decide(api, 3)
     async with replica(caller, "one", silent_s=SILENT_S) as one, running(leading(one.elector)):
