@@ -16,6 +16,10 @@ from scaler.core.model import Role
 Whole = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Measure = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
 Word = Annotated[str, Field(max_length=128)]
+Seconds = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Tokens = Annotated[float, Field(ge=0, le=1e7, allow_inf_nan=False)]
+Weights = Annotated[str, Field(max_length=640, pattern=r"^[0-9.]+=[0-9.]+(,[0-9.]+=[0-9.]+)*$")]
 Sentence = Annotated[str, Field(max_length=1024)]
 Timestamp = Annotated[str, Field(max_length=40, json_schema_extra={"format": "date-time"})]
 
@@ -87,6 +91,42 @@ class LearnedLoad(StatusPart):
     """One in ten takes longer, in seconds."""
     samples: Whole
     """The measured starts behind it."""
+    until: Timestamp | None = None
+    """When the last of them became ready: a restarted controller has counted those up to then."""
+
+
+class BusyShares(StatusPart):
+    """What the replicas' time went to in the minutes that a capacity was learned from; the rest is steps' overhead."""
+
+    decode: Share
+    """The share for tokens that were decoded."""
+    cache: Share
+    """The share for reading the KV cache."""
+    prefill: Share
+    """The share for tokens that were prefilled."""
+    spread: Share
+    """By how much the sum of the three varied: its standard deviation."""
+
+
+class LearnedCapacity(StatusPart):
+    """What one replica takes for its work on one kind of node."""
+
+    node_class: Word | None = None
+    """The kind of node, by its GPU; absent where nodes do not say."""
+    step_seconds: Seconds
+    """For a step of the engine, however little there is in it."""
+    decode_seconds: Seconds
+    """For each token that is decoded in it."""
+    cache_seconds: Seconds
+    """To read the whole KV cache once; a step reads what is in use."""
+    prefill_seconds: Seconds
+    """For each prompt token that is computed."""
+    sequences: Annotated[float, Field(ge=1, le=1e6, allow_inf_nan=False)]
+    """The most requests in one step."""
+    weight: Annotated[float, Field(gt=0, le=1e4, allow_inf_nan=False)]
+    """The minutes of replicas behind it, of which 400 count at most."""
+    busy: BusyShares
+    """What they were like."""
 
 
 class LearnedTarget(StatusPart):
@@ -100,6 +140,40 @@ class LearnedTarget(StatusPart):
     """Its load time."""
     tokens_per_second_per_replica: Measure | None = None
     """What one replica carries at its limit: tokens of prompts and answers, in the mix that was served last."""
+    capacity: Annotated[tuple[LearnedCapacity, ...], Field(max_length=8), ATOMIC] = ()
+    """What it takes for its work, by kind of node."""
+
+
+class LearnedRequest(StatusPart):
+    """What one request was like, on average over the last steady minutes."""
+
+    prefill_tokens: Tokens
+    """Prompt tokens to compute, without those in the prefix cache."""
+    decode_tokens: Tokens
+    """Tokens to decode."""
+    cache_share: Share
+    """The share of one replica's KV cache that it holds while it runs."""
+
+
+class LearnedDemand(StatusPart):
+    """How the demand of one role went over a day that fades; a restarted controller starts from it."""
+
+    role: Role
+    """The role."""
+    growth: Weights | None = None
+    """How often demand grew by so much within one look-ahead: factors, and the weight of the moments for each."""
+    coverage: Share | None = None
+    """The share of such growth that is prepared for."""
+    highest_tokens_per_second: Measure | None = None
+    """The highest demand: prompt tokens, and decoded ones at 3.5 each."""
+    request: LearnedRequest | None = None
+    """What a request is like."""
+    seen_seconds: Measure | None = None
+    """The time that the next two were counted in."""
+    work_replica_seconds: Measure | None = None
+    """The work that came."""
+    late_replica_seconds: Weights | None = None
+    """The part of it that came while too few were ready, by the number of replicas that would have carried it."""
 
 
 class ReleaseStatus(StatusPart):
@@ -171,6 +245,8 @@ class Status(StatusPart):
     """The release under way."""
     learned: Annotated[tuple[LearnedTarget, ...], Field(max_length=16), keyed_by("name", "role")] = ()
     """What was learned of each target."""
+    demand: Annotated[tuple[LearnedDemand, ...], Field(max_length=3), keyed_by("role")] = ()
+    """What was learned of the demand of each role."""
     decision: DecisionStatus | None = None
     """The last decision."""
     history: Annotated[tuple[PastDecision, ...], Field(max_length=10), ATOMIC] = ()

@@ -148,7 +148,7 @@ class _Seen:
 
 def belief_of(memory: CapacityMemory) -> Belief | None:
     """What the lines kept in ``memory`` say, None where there are none."""
-    thetas = _thetas(memory)
+    thetas = thetas_of(memory)
     if thetas is None:
         return None
     step_s, decode_s, cache_s, prefill_s = thetas
@@ -164,8 +164,8 @@ def belief_of(memory: CapacityMemory) -> Belief | None:
     )
 
 
-def _thetas(memory: CapacityMemory) -> Line | None:
-    """The four unknowns at the scale of late."""
+def thetas_of(memory: CapacityMemory) -> Line | None:
+    """The four unknowns at the scale of late, None where nothing was learned."""
     if memory.lines <= 0.0:
         return None
     step_s, decode_s, cache_s, prefill_s = (value * memory.scale for value in fitted(memory.moments, memory.lines))
@@ -198,7 +198,7 @@ def sick(memory: CapacityMemory, fleet: Fleet) -> tuple[tuple[Replica, float], .
 
 def speeds_of(memory: CapacityMemory, seen: Sequence[_Seen]) -> list[float | None]:
     """How fast each is beside the middle one, None where they are too few to tell."""
-    thetas = _thetas(memory)
+    thetas = thetas_of(memory)
     if thetas is None or len(seen) < ALIKE_LEAST:
         return [None for _ in seen]
     told = [_told(one.line, thetas) for one in seen]
@@ -272,7 +272,7 @@ def _with(memory: CapacityMemory, seen: Sequence[_Seen], *, queue_stood: bool) -
     """
     share = min(1.0, 4.0 / len(seen))  # ten replicas of one moment share its errors: they count as four
     scale = 1.0 if memory.lines <= 0.0 else _scale(memory, [one.line for one in seen])
-    thetas = _thetas(replace(memory, scale=scale))
+    thetas = thetas_of(replace(memory, scale=scale))
     lines = [(one.line, share) for one in seen if thetas is None or abs(1.0 - _told(one.line, thetas)) <= MISFIT_MOST]
     kept = min(KEPT, max(0.0, 1.0 - share * len(lines) / WEIGHT_MOST)) if lines else 1.0
     moments = _moments(memory.moments, kept, lines, scale)
@@ -288,7 +288,7 @@ def _with(memory: CapacityMemory, seen: Sequence[_Seen], *, queue_stood: bool) -
 
 def _scale(memory: CapacityMemory, lines: Sequence[Line]) -> float:
     """How much slower (above 1) replicas are than the shape says, of late."""
-    thetas = _thetas(memory)
+    thetas = thetas_of(memory)
     if thetas is None:
         return memory.scale
     told = sorted(_told(line, thetas) for line in lines)
@@ -322,7 +322,7 @@ def _moments(
 def fitted(moments: tuple[float, ...], lines: float) -> tuple[float, ...]:
     """The four unknowns at scale 1 that fit best, between a fifth and five times what the prior's shape says."""
     sums = moments[10:]
-    squares = _square(moments)
+    squares = square_of(moments)
     # How much overhead the shape itself would need: the least squares of one unknown.
     top = fsum(ratio * value for ratio, value in zip(SHAPE, sums, strict=True))
     bottom = fsum(SHAPE[i] * SHAPE[j] * squares[i][j] for i in range(4) for j in range(4))
@@ -342,7 +342,8 @@ def precision_of(lines: float) -> float:
     return 1.0 / (LINE_ERROR * LINE_ERROR * max(1.0, lines / 40.0))
 
 
-def _square(moments: Sequence[float]) -> list[list[float]]:
+def square_of(moments: Sequence[float]) -> list[list[float]]:
+    """The whole sum of squares, four by four."""
     square = [[0.0] * 4 for _ in range(4)]
     place = 0
     for first in range(4):

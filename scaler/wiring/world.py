@@ -50,7 +50,7 @@ class World:
     def _restored(self, at_s: float) -> dict[str, Memory]:
         """What the statuses of policies that are new to us remember of a process before us."""
         return {
-            model.policy.name: memory_of(model.object.status, at_s)
+            model.policy.name: memory_of(model.object.status, model.observation, at_s)
             for model in self.sight.models
             if model.policy.name not in self._known and model.object.status is not None
         }

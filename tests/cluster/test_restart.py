@@ -106,6 +106,42 @@ def test_a_kill_in_the_middle_of_a_scale_up_costs_no_replica_and_nothing_learned
     assert world.status()["learned"][0]["loadSeconds"]["p50"] == pytest.approx(LOAD_S, rel=0.1)
 
 
+@pytest.mark.usefixtures("scraped")
+def test_what_a_replica_carries_and_how_demand_went_outlast_a_kill(
+    tenant: Tenant, world: World, emulator: Emulator, start: Start
+) -> None:
+    tenant.add_nodes(1)
+    add_servers(tenant, 2, load_s=1)
+    emulator.set_rate("llama", steady(QUIET_RPS))
+    world.add_policy(replicas={"min": 1, "max": 4}, behavior={"scaleDown": {"holdSeconds": 600}})
+    first = start("first", lease_seconds=str(LEASE_S))
+    first.wait_until_it_has_learned()
+    wait_for("it in the status", world.status, lambda now: bool(capacities(now) and now["demand"]), within_s=90.0)
+
+    first.signal(signal.SIGKILL)
+    told = world.status()
+    second = start("second", lease_seconds=str(LEASE_S))
+    wait_for("some decisions", lambda: planned(second), lambda plans: len(plans) >= 5, within_s=60.0)
+
+    (kind,), (demand,) = capacities(told), told["demand"]
+    wish = second.trails()[0][0]
+    begun = second.decisions()[0]
+    again = begun["record"]["memory"]
+    assert "work_replicas" in wish["facts"]
+    assert wish["after"] == first.trails()[-1][0]["after"]
+    assert again["capacities"][0]["lines"] == pytest.approx(kind["weight"], rel=0.01)
+    assert again["courses"][0]["highest_per_s"] == pytest.approx(demand["highestTokensPerSecond"], rel=0.01)
+    assert samples(begun) == 2
+    assert set(planned(second)) == {2}
+    assert commands(second) == []
+
+
+def capacities(status: Mapping[str, Any]) -> list[Any]:
+    """What is told of the one target's replicas, by kind of node."""
+    learned = status.get("learned", [])
+    return list(learned[0]["capacity"]) if learned else []
+
+
 @pytest.mark.usefixtures("scraped", "emulator")
 def test_of_two_one_acts_and_when_it_is_killed_the_other_does_within_lease_and_retry(
     api: Rest, tenant: Tenant, world: World, start: Start

@@ -1,5 +1,6 @@
 """ScalingPolicy objects as documents and as the core's policies. A bad one is a text for its Ready condition."""
 
+import copy
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,6 +21,9 @@ FAULTS_TOLD: Final = 5
 
 METADATA_READ: Final = frozenset(str(each.alias) for each in Metadata.model_fields.values())
 """What a document may say of itself; the API server keeps more there than we read, and may keep more yet."""
+
+NAMES: Final = frozenset({"name", "role", "type"})
+"""What names a part of a status. Of another version's role nothing may be taken for one of ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,11 +85,29 @@ def _checked(thing: Json) -> tuple[ScalingPolicy | None, str]:
 
 
 def _status(raw: Any) -> Status | None:
-    """The status as far as it can be read: one that a stranger spoilt is as none."""
-    try:
-        return None if raw is None else Status.model_validate(raw)
-    except ValidationError:
+    """The status as far as it can be read: what a stranger spoilt, or another version wrote otherwise, is not there."""
+    if not isinstance(raw, dict):
         return None
+    readable = copy.deepcopy(raw)
+    while True:
+        try:
+            return Status.model_validate(readable, by_name=False)
+        except ValidationError as error:
+            _leave_out(readable, error)
+
+
+def _leave_out(tree: Any, error: ValidationError) -> None:
+    """Take the values with faults out of ``tree``; a part that lacks something, or has no sound name, goes as a whole.
+
+    From the back and from within, so that the places of those that are left stay true.
+    """
+    faults = [(fault["type"] == "missing" or fault["loc"][-1] in NAMES, fault["loc"]) for fault in error.errors()]
+    paths = {path[:-1] if is_whole else path for is_whole, path in faults}
+    for path in sorted(paths, key=lambda path: [f"{place:>10}" for place in path], reverse=True):
+        within = tree
+        for place in path[:-1]:
+            within = within[place]
+        del within[path[-1]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

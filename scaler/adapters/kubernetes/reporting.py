@@ -22,6 +22,10 @@ FIELD_MANAGER: Final = "forebay-status"
 WORDS_EVERY_S: Final = 60.0
 """A status that differs in words alone, such as the seconds that something took so far, is written so often."""
 
+LEARNED_EVERY_S: Final = 600.0
+"""What was learned goes along with every other change, and alone at most so often, where it has moved. A process that
+dies loses that much of it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Written:
@@ -47,7 +51,7 @@ class Reporter:
     async def report(self, policy: PolicyObject, status: Status, at_s: float) -> None:
         """Write ``status`` if it says anything new."""
         before = self.current(policy)
-        if not self._is_due(policy, change(status, before), at_s):
+        if not self.is_due(policy, change(status, before), at_s):
             return
         path = path_to(API_VERSION, "scalingpolicies", policy.namespace, policy.name, "status")
         body = {
@@ -72,12 +76,16 @@ class Reporter:
         """Forget the policies that are gone."""
         self._written = {uid: written for uid, written in self._written.items() if uid in uids}
 
-    def _is_due(self, policy: PolicyObject, changed: Change, at_s: float) -> bool:
+    def is_due(self, policy: PolicyObject, changed: Change, at_s: float) -> bool:
+        """Whether a change of this kind is worth a write now."""
         written = self._written.get(policy.uid)
+        since_s = None if written is None else at_s - written.at_s
         match changed:
             case Change.NONE:
                 return False
             case Change.FACTS:
                 return True
             case Change.WORDS:
-                return written is None or not 0.0 <= at_s - written.at_s < WORDS_EVERY_S
+                return since_s is None or not 0.0 <= since_s < WORDS_EVERY_S
+            case Change.LEARNED:
+                return since_s is None or not 0.0 <= since_s < LEARNED_EVERY_S

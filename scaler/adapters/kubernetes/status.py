@@ -2,14 +2,22 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
+from math import inf
 from typing import Any, Final
 
+from scaler.adapters.kubernetes.learned import (
+    capacities_of,
+    counted_of,
+    courses_of,
+    demand_of,
+    learned_of,
+    moved,
+    samples_of,
+)
 from scaler.adapters.kubernetes.times import seconds, written
 from scaler.api.status import (
     ConditionStatus,
     DecisionStatus,
-    LearnedLoad,
-    LearnedTarget,
     PastDecision,
     ReleaseStatus,
     RulingStatus,
@@ -18,9 +26,9 @@ from scaler.api.status import (
     TargetStatus,
 )
 from scaler.core.explain import summary
-from scaler.core.memory import LoadSample, Memory, ReleaseMemory
-from scaler.core.model import Fleet, Missing, Role, TargetKey
-from scaler.core.plan import Condition, LoadTime, Plan, TargetPlan
+from scaler.core.memory import Memory, ReleaseMemory
+from scaler.core.model import Fleet, Missing, Observation, Role, TargetKey
+from scaler.core.plan import Condition, Plan, TargetPlan
 from scaler.runtime.ports import Record
 
 LONGEST_SENTENCE: Final = 1024
@@ -53,7 +61,8 @@ def status_of(record: Record, edge: Sequence[Condition], generation: int, before
         weights=_weights(plan.weights),
         versions=versions,
         release=_release(plan.memory.release) if record.policy.release is not None else None,
-        learned=_learned(record, earlier),
+        learned=learned_of(record, earlier),
+        demand=demand_of(plan.memory.courses),
         decision=decision,
         history=history,
     )
@@ -143,40 +152,6 @@ def _release(memory: ReleaseMemory | None) -> ReleaseStatus | None:
     )
 
 
-def _learned(record: Record, before: Status) -> tuple[LearnedTarget, ...]:
-    """What was measured; what the user only expects is in the spec. What this tick does not tell is kept."""
-    known = {(each.name, each.role): each for each in before.learned}
-    learned = (_learned_target(target.key, record.plan, known) for target in record.policy.targets())
-    return tuple(each for each in learned if each is not None)
-
-
-def _learned_target(
-    key: TargetKey, plan: Plan, known: Mapping[tuple[str, Role], LearnedTarget]
-) -> LearnedTarget | None:
-    place = (key.version, Role(key.role))
-    kept = known.get(place, LearnedTarget(name=place[0], role=place[1]))
-    told = kept.model_copy(
-        update={
-            "load_seconds": _load_seconds(plan.load_times.get(str(key))) or kept.load_seconds,
-            # While nothing is served there is no mix of tokens to tell a rate for.
-            "tokens_per_second_per_replica": _about(plan.tokens_per_s.get(str(key), 0.0))
-            or kept.tokens_per_second_per_replica,
-        }
-    )
-    return None if told == LearnedTarget(name=place[0], role=place[1]) else told
-
-
-def _load_seconds(load_time: LoadTime | None) -> LearnedLoad | None:
-    if load_time is None or load_time.samples == 0:
-        return None
-    return LearnedLoad(p50=round(load_time.p50_s, 1), p90=round(load_time.p90_s, 1), samples=load_time.samples)
-
-
-def _about(rate: float) -> float:
-    """``rate`` to two digits: it is believed to some percent, and moves a little with every tick."""
-    return float(f"{rate:.2g}")
-
-
 def _decisions(
     plan: Plan, versions: Sequence[TargetStatus], before: Status
 ) -> tuple[DecisionStatus | None, tuple[PastDecision, ...]]:
@@ -226,13 +201,15 @@ def _trail(target: TargetPlan) -> Iterable[RulingStatus]:
 class Change(Enum):
     """How much one status differs from another."""
 
-    NONE = "none"
-    WORDS = "only in messages and learned numbers, which may differ a little with every tick"
+    NONE = "none, or only in what was learned, by so little that it can wait"
+    LEARNED = "in what was learned, and by more than a little"
+    WORDS = "only in messages, which may differ a little with every tick, or something was learned for the first time"
     FACTS = "in what someone may act on"
 
 
 TIMES: Final = frozenset({"lastTransitionTime", "at", "since"})
-WORDS: Final = frozenset({"message", "learned", "because", "trail"})
+WORDS: Final = frozenset({"message", "because", "trail"})
+LEARNED: Final = ("learned", "demand")
 
 
 def change(new: Status, old: Status | None) -> Change:
@@ -240,9 +217,12 @@ def change(new: Status, old: Status | None) -> Change:
     if old is None:
         return Change.FACTS
     ours, theirs = body_of(new), body_of(old)
+    far = max(moved(ours.pop(part, []), theirs.pop(part, [])) for part in LEARNED)
     if _without(ours, TIMES | WORDS) != _without(theirs, TIMES | WORDS):
         return Change.FACTS
-    return Change.NONE if _without(ours, TIMES) == _without(theirs, TIMES) else Change.WORDS
+    if far == inf or _without(ours, TIMES) != _without(theirs, TIMES):
+        return Change.WORDS
+    return Change.LEARNED if far >= 1.0 else Change.NONE
 
 
 def body_of(status: Status) -> dict[str, Any]:
@@ -260,34 +240,21 @@ def _without(tree: Any, keys: frozenset[str]) -> Any:
 
 # --- Back again --------------------------------------------------------------------------------------------------
 
-SAMPLES_MADE: Final = 20
-ONE_SLOW_IN: Final = 3
-"""Of the samples that stand for two quantiles, every third is a slow one. By the estimate's weights (0.87 for each
-step back) that is 20 to 29 % of four samples or more: above the tenth that p90 leaves, below the half that p50 does."""
 
-
-def memory_of(status: Status, at_s: float) -> Memory:
-    """What a restarted controller can know from the status alone: load times and where a release stands.
+def memory_of(status: Status, observation: Observation, at_s: float) -> Memory:
+    """What a restarted controller can know: what the status says was learned, and where a release stands.
 
     When each target's demand was known is not in it, so nothing shrinks until a full window has been seen.
+    ``observation`` shows the replicas, of which those that were counted are not counted again.
     """
     return Memory(
         at_s=at_s,
-        load_samples=tuple(sample for learned in status.learned for sample in _samples(learned)),
+        load_samples=tuple(sample for learned in status.learned for sample in samples_of(learned)),
+        counted=counted_of(status.learned, observation, at_s),
         release=_release_memory(status.release, at_s),
+        capacities=capacities_of(status.learned),
+        courses=courses_of(status.demand),
     )
-
-
-def _samples(learned: LearnedTarget) -> Iterable[LoadSample]:
-    """Samples, oldest first, of which the same quantiles are learned again."""
-    load = learned.load_seconds
-    if load is None:
-        return
-    key = TargetKey(version=learned.name, role=learned.role.value)
-    count = min(load.samples, SAMPLES_MADE)
-    for age in reversed(range(count)):
-        is_slow = age % ONE_SLOW_IN == ONE_SLOW_IN - 1
-        yield LoadSample(key=key, node_class=None, total_s=load.p90 if is_slow else load.p50)
 
 
 def _release_memory(release: ReleaseStatus | None, at_s: float) -> ReleaseMemory | None:

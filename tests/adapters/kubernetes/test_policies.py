@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import pytest
 import yaml
 
 from scaler.adapters.kubernetes.policies import Policies, PolicyObject, policy_object
+from scaler.api.status import Status
 from tests.adapters.differences import merged
 from tests.adapters.kubernetes.recorded import CREATED_S
 from tests.api.builders import ONE_VERSION, TWO_VERSIONS
@@ -50,11 +52,38 @@ def test_many_faults_are_told_in_short() -> None:
     assert found.faults.endswith("and 4 more")
 
 
-def test_a_status_that_a_stranger_spoilt_does_not_cost_the_policy() -> None:
-    found = seen(status={"desired": "many"})
+def test_a_status_that_a_stranger_spoilt_costs_neither_the_policy_nor_the_rest_of_it() -> None:
+    found = seen(status={"desired": "many", "actual": 3})
 
     assert found.document is not None
-    assert found.status is None
+    assert found.status == Status(actual=3)
+
+
+SOUND = {"name": "v1", "role": "Serve", "loadSeconds": {"p50": 60, "p90": 90, "samples": 4}}
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "learned"),
+    [
+        ("much", []),
+        ([SOUND | {"role": "Nobody"}, SOUND], [SOUND]),
+        ([{"role": "Serve"}, SOUND], [SOUND]),
+        ([SOUND, 7, {"name": "v2", "loadSeconds": {"p50": -1}}], [SOUND, {"name": "v2", "role": "Serve"}]),
+        ([SOUND | {"capacity": [{"stepSeconds": 1}] * 3}], [SOUND]),
+        ([SOUND | {"load_seconds": 3}], [SOUND]),
+        ([SOUND] * 17, []),
+    ],
+    ids=["no list", "no such role", "no name", "a number", "half a capacity", "another spelling", "too many"],
+)
+def test_of_what_was_learned_the_sound_parts_are_read(spoilt: Any, learned: list[Any]) -> None:
+    found = seen(status={"learned": spoilt, "actual": 3}).status
+
+    assert found == Status.model_validate({"learned": learned, "actual": 3})
+
+
+@pytest.mark.parametrize("raw", [[], "much", 7])
+def test_a_status_that_is_no_object_is_none(raw: Any) -> None:
+    assert policy_object(stored() | {"status": raw}, None).status is None
 
 
 def test_an_object_is_not_checked_again_for_a_new_status() -> None:

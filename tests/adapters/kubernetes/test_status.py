@@ -4,21 +4,19 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from scaler.adapters.kubernetes.status import Change, body_of, change, faulty_status, memory_of, status_of
 from scaler.adapters.kubernetes.times import written
-from scaler.api.status import ConditionStatus, LearnedLoad, LearnedTarget, Status
-from scaler.core.loading import load_time
+from scaler.api.status import ConditionStatus, Status
 from scaler.core.memory import Memory, ReleaseMemory
-from scaler.core.model import Fleet, Missing, Observation, Policy
+from scaler.core.model import Missing, Observation, Policy
 from scaler.core.plan import Condition
 from scaler.runtime.ports import Record
 from tests import builders
-from tests.builders import START_S, fleet, key, load, plan_of, ready, sample, seen, starting, unschedulable
+from tests.builders import START_S, fleet, load, plan_of, ready, seen, starting, unschedulable
 
 CLEAR = Condition(type="OwnershipClear", status=True, reason="Sole", message="nobody else writes")
+NOBODY = seen(fleet())
 WEIGHTS = {"v1": 95, "v2": 5}
 
 
@@ -121,27 +119,6 @@ def test_a_history_has_ten_entries_at_most() -> None:
     assert len(status.history) == 10
 
 
-def carrying(tokens_per_s: float, before: Status | None = None) -> Status:
-    idle_record = record(seen(fleet(idle())))
-    plan = replace(idle_record.plan, load_times={}, tokens_per_s={"v1": tokens_per_s})
-    return status_of(replace(idle_record, plan=plan), (CLEAR,), 4, before)
-
-
-def test_what_a_replica_carries_is_told_to_two_digits() -> None:
-    assert [each.tokens_per_second_per_replica for each in carrying(18_637.2).learned] == [19_000.0]
-
-
-def test_what_a_replica_carries_is_kept_while_nothing_is_served() -> None:
-    before = carrying(18_637.2)
-
-    assert carrying(0.0, before).learned == before.learned
-    assert [each.tokens_per_second_per_replica for each in told(idle(), before=before).learned] == [19_000.0]
-
-
-def test_where_nothing_was_learned_nothing_is_told() -> None:
-    assert carrying(0.0).learned == ()
-
-
 def test_the_same_decision_is_no_change() -> None:
     before = told(idle())
 
@@ -193,44 +170,6 @@ def test_a_fault_is_told_and_all_else_is_kept() -> None:
 # --- Back again --------------------------------------------------------------------------------------------------
 
 
-def relearned(p50: float, p90: float, samples: int) -> tuple[float, float]:
-    learned = LearnedTarget(name="v1", load_seconds=LearnedLoad(p50=p50, p90=p90, samples=samples))
-    memory = memory_of(Status(learned=(learned,)), START_S)
-    policy = builders.policy()
-    again = load_time(key(), policy, memory.load_samples, Fleet(requested=0, replicas=()), START_S)
-    return again.p50_s, again.p90_s
-
-
-@given(
-    p50=st.floats(min_value=5, max_value=600),
-    spread=st.floats(min_value=1, max_value=3),
-    samples=st.integers(min_value=4, max_value=200),
-)
-def test_what_was_learned_is_learned_again(p50: float, spread: float, samples: int) -> None:
-    """Kills the mutant that marks every second sample slow: then the median is the p90."""
-    assert relearned(p50, p50 * spread, samples) == pytest.approx((p50, p50 * spread))
-
-
-def test_two_measured_starts_of_300_and_360_s_are_still_about_that() -> None:
-    p50_s, p90_s = relearned(300.0, 360.0, 2)
-
-    assert 285.0 <= p50_s <= 315.0
-    assert 300.0 <= p90_s <= 450.0
-
-
-def test_a_restart_keeps_load_times_through_status_alone() -> None:
-    memory = Memory(at_s=START_S - 15, load_samples=tuple(sample(each) for each in (200, 210, 190, 205, 400, 195)))
-    observation = seen(fleet(idle()))
-    before = status_of(record(observation, memory=memory), (CLEAR,), 1, None)
-
-    after = status_of(record(observation, memory=memory_of(before, START_S)), (CLEAR,), 1, None)
-
-    assert before.learned[0].load_seconds is not None
-    assert after.learned[0].load_seconds is not None
-    assert after.learned[0].load_seconds.p50 == before.learned[0].load_seconds.p50
-    assert after.learned[0].load_seconds.p90 == before.learned[0].load_seconds.p90
-
-
 def test_a_restart_goes_on_with_the_release() -> None:
     policy = builders.releasing((5, 300.0), (100, 0.0))
     observation = seen({"v1": fleet(idle("a")), "v2": fleet(idle("b"))}, weights=WEIGHTS)
@@ -241,18 +180,18 @@ def test_a_restart_goes_on_with_the_release() -> None:
 
     status = status_of(record(observation, policy, memory), (CLEAR,), 1, None)
 
-    assert memory_of(status, START_S + 30).release == memory.release
+    assert memory_of(status, observation, START_S + 30).release == memory.release
 
 
 @pytest.mark.parametrize("since", ["not a time", "2999-01-01T00:00:00Z"])
 def test_a_step_whose_beginning_cannot_be_believed_begins_now(since: str) -> None:
     raw = {"release": {"stable": "v1", "candidate": "v2", "weightPercent": 5, "since": since}}
 
-    release = memory_of(Status.model_validate(raw), START_S).release
+    release = memory_of(Status.model_validate(raw), NOBODY, START_S).release
 
     assert release is not None
     assert release.since_s == START_S
 
 
 def test_an_empty_status_is_an_empty_memory() -> None:
-    assert memory_of(Status(), START_S) == Memory(at_s=START_S)
+    assert memory_of(Status(), NOBODY, START_S) == Memory(at_s=START_S)
