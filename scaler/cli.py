@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -14,6 +14,9 @@ from scaler.wiring import demo as demos
 from scaler.wiring import keda as scaled_objects
 from scaler.wiring import telling
 from scaler.wiring.errors import UserError
+
+if TYPE_CHECKING:
+    from scaler.wiring.playing import Told as Played
 
 app = typer.Typer(
     help="Autoscaler and release controller for language models on Kubernetes.",
@@ -55,6 +58,14 @@ def _print_rows(console: Console, rows: Iterable[tuple[str, str]]) -> None:
     for name, value in rows:
         table.add_row(name, value)
     console.print(table)
+
+
+def _print_scenario(console: Console, told: "Played") -> None:
+    table = Table("", "seen", "what must hold", "bar")
+    for row in told.rows:
+        table.add_row(*row)
+    for line in (told.about, told.why, "", table, "", "The count moved:", *told.moves, "", *told.moments):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 def _print_end(console: Console, told: Told) -> None:
@@ -108,6 +119,30 @@ def simulate(  # noqa: PLR0913 - each is an option of the command
         raise Mistake(str(error)) from error
     _print_rows(console, told.rows)
     console.print(f"result  {told.result}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def scenario(
+    name: Annotated[str | None, typer.Argument(help="Its name; all of them are listed, if left out.")] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**31, help="Of arrivals, noise and load times; the same, the same run.")
+    ] = 1,
+) -> None:
+    """Play a hard case on the fleet model: what must hold, whether it does, and why each count was set."""
+    # The fleet model takes two seconds to import, which the other commands need not wait for.
+    from scaler.wiring.playing import listed, told  # noqa: PLC0415
+
+    console = Console()
+    if name is None:
+        for each, about in listed():
+            console.print(f"{each:<16} {about}", highlight=False, soft_wrap=True)
+        return
+    try:
+        outcome = told(name, seed)
+    except UserError as error:
+        raise Mistake(str(error)) from error
+    _print_scenario(console, outcome)
+    raise typer.Exit(0 if outcome.is_met else 1)
 
 
 @app.command()

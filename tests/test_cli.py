@@ -236,3 +236,30 @@ def test_a_demo_that_is_ended_still_leaves_its_picture(
     assert err == ""
     assert "What it came to" in out
     assert (folder / "run.html").exists()
+
+
+def test_scenarios_are_listed_by_name(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("scenario", monkeypatch=monkeypatch) == 0
+
+    assert "blind-at-peak " in capsys.readouterr().out
+
+
+def test_a_scenario_says_what_held_and_why_and_ends_with_1_where_something_did_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = run("scenario", "published-step", monkeypatch=monkeypatch)
+
+    told = capsys.readouterr().out
+    assert code == (1 if "not held" in told else 0)
+    assert "The count moved:" in told
+    assert "So v1 should have" in told
+
+
+def test_a_scenario_that_there_is_not_is_refused_with_those_there_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("scenario", "storm", monkeypatch=monkeypatch) == 2
+
+    told = capsys.readouterr().err
+    assert "storm: is no scenario" in told
+    assert "on-off" in told

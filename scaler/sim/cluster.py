@@ -12,7 +12,7 @@ from typing import Final
 
 from scaler.core.model import Observation, TargetKey
 from scaler.sim.loadtime import Start, drawn, word
-from scaler.sim.nodes import Node, NodePool, chosen, numbered
+from scaler.sim.nodes import Node, NodePool, chosen, numbered, slowed
 from scaler.sim.plant import Outcomes
 from scaler.sim.pods import Pod, first_to_go
 from scaler.sim.service import Blindness, Freeze, Service, ServiceSpec, TargetSpec
@@ -90,8 +90,9 @@ class Cluster:
 
     def _open(self, service: Service, pod: Pod) -> None:
         if pod.slot is None:
-            target = service.target(pod.key)
-            pod.slot = service.plant.add(target.engine, service.versions[pod.key.version])
+            engine = service.target(pod.key).engine
+            speed = 1.0 if pod.node is None else pod.node.speed
+            pod.slot = service.plant.add(slowed(engine, speed), service.versions[pod.key.version])
         pod.is_ready = True
         pod.ready_at_s = self.at_s if pod.ready_at_s is None else pod.ready_at_s
         service.plant.open(pod.slot)
@@ -169,7 +170,7 @@ class Cluster:
         pod = owner.pod(pod_name)
         if pod.slot is not None:
             owner.plant.fail(pod.slot)
-        start = self._drawn(owner, pod, restart=pod.restarts + 1, has_image=True)
+        start = self._drawn(owner, pod, pod.node, restart=pod.restarts + 1, has_image=True)
         pod.again(self.at_s, start)
         self._expect(owner, pod)
 
@@ -236,7 +237,7 @@ class Cluster:
             return
         has_image = node.has_image(image)
         node.take(engine.gpus, image)
-        pod.begin(self.at_s, node, self._drawn(service, pod, restart=0, has_image=has_image))
+        pod.begin(self.at_s, node, self._drawn(service, pod, node, restart=0, has_image=has_image))
         self._expect(service, pod)
 
     def _expect(self, service: Service, pod: Pod) -> None:
@@ -244,8 +245,9 @@ class Cluster:
             self._count += 1
             heapq.heappush(self._due, (pod.due_at_s, self._count, service.spec.name, pod))
 
-    def _drawn(self, service: Service, pod: Pod, *, restart: int, has_image: bool) -> Start:
+    def _drawn(self, service: Service, pod: Pod, node: Node | None, *, restart: int, has_image: bool) -> Start:
         factor = [factor for from_s, factor in self._load_factors if from_s <= self.at_s][-1]
+        factor *= 1.0 if node is None else node.load_factor
         stream = (self._seed, word(f"{service.spec.name} {pod.key}"), pod.ordinal, restart)
         return drawn(service.target(pod.key).load_times, has_image=has_image, factor=factor, stream=stream)
 

@@ -35,8 +35,23 @@ def service(
     return ServiceSpec(name=name, trace=trace, targets=targets or (target(),), weights=weights, grace_s=grace_s)
 
 
-def pool(nodes: int = 4, gpus: int = 8, *, has_images: bool = True, node_class: str = "H100") -> NodePool:
-    return NodePool(node_class=node_class, nodes=nodes, gpus_per_node=gpus, has_images=has_images)
+def pool(
+    nodes: int = 4,
+    gpus: int = 8,
+    *,
+    has_images: bool = True,
+    node_class: str = "H100",
+    load_factor: float = 1.0,
+    speed: float = 1.0,
+) -> NodePool:
+    return NodePool(
+        node_class=node_class,
+        nodes=nodes,
+        gpus_per_node=gpus,
+        has_images=has_images,
+        load_factor=load_factor,
+        speed=speed,
+    )
 
 
 def cluster(*services: ServiceSpec, pools: tuple[NodePool, ...] = (pool(),), seed: int = 1) -> Cluster:

@@ -338,6 +338,27 @@ def test_loading_can_become_slower_from_a_time_on() -> None:
 # --- Traffic between versions ----------------------------------------------------------------------------------------
 
 
+def test_what_starts_on_a_slow_pool_takes_its_factor_longer_than_elsewhere() -> None:
+    def took_s(load_factor: float) -> float:
+        model = cluster(service(target(replicas=0)), pools=(pool(load_factor=load_factor),))
+        model.set_replicas(NAME, key(), 1)
+        model.advance(1000.0)
+        ready_at_s = replicas(model)[0].ready_at_s
+        assert ready_at_s is not None
+        return ready_at_s
+
+    assert took_s(2.0) == pytest.approx(2.0 * took_s(1.0), abs=0.01)
+
+
+def test_an_answer_takes_as_much_longer_as_the_node_is_slower() -> None:
+    def finish_s(speed: float) -> float:
+        model = cluster(service(trace=trace_of([(0.0, 100, 1000)])), pools=(pool(speed=speed),))
+        model.advance(100.0)
+        return float(model.outcomes(NAME).finish_s[0])
+
+    assert finish_s(0.5) == pytest.approx(2.0 * finish_s(1.0), rel=1e-6)
+
+
 def test_a_version_without_replicas_fails_exactly_its_share() -> None:
     split = service(target("v1"), target("v2", replicas=0), trace=STEADY, weights={"v1": 90, "v2": 10})
     model = cluster(split)
