@@ -242,7 +242,9 @@ def _counted(key: TargetKey, sight: _Sight) -> int | Missing:
     need = sight.needs[key]
     if isinstance(need, Missing):
         return need
-    return Missing(why="not all work was seen") if sight.unheard[key.role] else need.after
+    # At zero nobody has anything to give up, and the first replica waits for nobody.
+    is_part = sight.unheard[key.role] and not is_at_zero(sight.policy, key.role, sight.observation)
+    return Missing(why="not all work was seen") if is_part else need.after
 
 
 def _capacity(version: Version, sight: _Sight) -> release.Capacity:

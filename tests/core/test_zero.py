@@ -297,6 +297,13 @@ def test_a_release_that_is_asked_for_at_zero_waits_for_what_comes() -> None:
     assert [each.replicas for each in plan_of(awake, ON_THE_WAY).targets] == [1, 1]
 
 
+def test_a_replica_that_is_lost_holds_nobody_at_zero_beside_a_release() -> None:
+    lingering = replace(two(0, 0), demand_at_gateway=1.0)
+    lost_one = FleetSeen(key=key("v1"), fleet=fleet(*serving(1), lost(), requested=0))
+
+    assert replicas(replace(lingering, fleets=(lost_one, lingering.fleets[1])), idle(), SETTLED) == 1
+
+
 # --- Beside others who want its GPUs -----------------------------------------------------------------------------
 
 GREEDY = replace(policy(), name="models/greedy", priority=10)
