@@ -10,10 +10,8 @@ from math import fsum
 from typing import Final
 
 from scaler.core.forecast import growth_covered
-from scaler.core.memory import Course
+from scaler.core.memory import DAY_S, Course
 from scaler.core.plan import FloorAdvice
-
-DAY_S: Final = 86400.0
 
 MISSED_MOST: Final = 0.01
 """The share of the work that may come while too few are ready: an objective for 99 in 100 requests leaves no more."""

@@ -73,6 +73,9 @@ On the rows of reference/latency-model.md its overhead is then 2 to 5 % of a ste
 SICK_BELOW: Final = 0.6
 """A replica that has this share of the speed of the middle one is sick: noise of a minute stays within a fifth."""
 
+SLOW_BELOW: Final = 0.75
+"""Below this share of the speed of the middle one a replica counts for less than a whole one."""
+
 ALIKE_LEAST: Final = 3
 """Of two replicas nobody can say which one is odd."""
 
@@ -189,11 +192,11 @@ def learned(memory: CapacityMemory, fleet: Fleet, *, queue_stood: bool = True) -
     return _with(memory, alike or seen, queue_stood=queue_stood)
 
 
-def sick(memory: CapacityMemory, fleet: Fleet) -> tuple[tuple[Replica, float], ...]:
+def slower(memory: CapacityMemory, fleet: Fleet) -> tuple[tuple[Replica, float], ...]:
     """The ready replicas that are slower than their like by more than noise, each with its share of their speed."""
     seen = _all_seen(memory, fleet)
     pairs = zip(seen, speeds_of(memory, seen), strict=True)
-    return tuple((one.replica, speed) for one, speed in pairs if speed is not None and speed < SICK_BELOW)
+    return tuple((one.replica, speed) for one, speed in pairs if speed is not None and speed < SLOW_BELOW)
 
 
 def speeds_of(memory: CapacityMemory, seen: Sequence[_Seen]) -> list[float | None]:

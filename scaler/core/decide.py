@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from math import ceil, floor
 
 from scaler.core import release
+from scaler.core.capacity import SICK_BELOW
 from scaler.core.commands import commands_of
 from scaler.core.conditions import at_zero, conditions_of, forecastable, replicas_alike
 from scaler.core.demand import as_believed, unheard
 from scaler.core.limits import Case, least, limited, remembered, wanted
 from scaler.core.loading import late, learn, load_time, with_deadline
-from scaler.core.memory import Memory, TargetMemory
+from scaler.core.memory import GAP_S, Memory, TargetMemory
 from scaler.core.model import (
     WHOLE_PERCENT,
     Fleet,
@@ -28,14 +29,11 @@ from scaler.core.model import (
     TargetKey,
     Version,
 )
-from scaler.core.need import learned_of, slow_of, work_of
+from scaler.core.need import Asked, learned_of, slow_of, work_of
 from scaler.core.plan import FloorAdvice, LoadTime, Plan, Portion, Ruling, TargetPlan
 from scaler.core.share import Claim, claim_of, portions_of, shared, with_portion
 from scaler.core.wish import wish_of
 from scaler.core.zero import idle_from, is_at_zero
-
-GAP_S = 120.0
-"""A tick this long after the last one found the world unwatched: eight ticks of 15 s, two lost scrapes of a minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +140,7 @@ def _settled(alone: _Alone, portions: Mapping[TargetKey, Portion]) -> Plan:
         conditions=(
             *conditions_of(policy, observation, sight.needs, shift, tuple(portions.values()), sight.at_s),
             forecastable(sight.advice),
-            replicas_alike(sight.slow),
+            replicas_alike([(replica, speed) for replica, speed in sight.slow if speed < SICK_BELOW]),
             *at_zero(policy, observation, _slowest(sight)),
         ),
         commands=commands_of(policy, observation, targets, weights),
@@ -177,7 +175,18 @@ def _look(policy: Policy, observation: Observation, memory: Memory, at_s: float)
     load_times = {key: load_time(key, policy, samples, fleet, at_s) for key, fleet in fleets.items()}
     believed = {key: as_believed(fleet, policy, at_s) for key, fleet in fleets.items()}
     capacities = learned_of(memory, believed, at_s)
-    work = work_of(policy, observation, memory, capacities, load_times, at_s)
+    slow = slow_of(capacities, believed, at_s)
+    work = work_of(
+        Asked(
+            policy=policy,
+            observation=observation,
+            memory=memory,
+            capacities=capacities,
+            load_times=load_times,
+            slow={replica.name: speed for replica, speed in slow},
+            at_s=at_s,
+        )
+    )
     return _Sight(
         policy=policy,
         observation=observation,
@@ -195,7 +204,7 @@ def _look(policy: Policy, observation: Observation, memory: Memory, at_s: float)
         needs=work.needs,
         advice=work.advice,
         tokens_per_s={str(key): carried for key, carried in work.tokens_per_s.items()},
-        slow=slow_of(capacities, believed, at_s),
+        slow=slow,
         unheard={role: unheard(Role(role), observation, policy, at_s) for role in _roles(policy)},
     )
 

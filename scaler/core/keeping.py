@@ -12,8 +12,8 @@ from math import fsum, sqrt
 from typing import Final
 
 from scaler.core.capacity import SHAPE, SHAPE_SPREAD, WEIGHT_MOST, Line, precision_of, square_of, thetas_of
-from scaler.core.forecast import COVERAGE_LEAST, COVERAGE_MOST, DAY_S, GROWTHS
-from scaler.core.memory import CapacityMemory, Course
+from scaler.core.forecast import COVERAGE_LEAST, COVERAGE_MOST, GROWTHS
+from scaler.core.memory import DAY_S, CapacityMemory, Course
 from scaler.core.model import TargetKey
 
 STEP_LEAST_S: Final = 1e-5

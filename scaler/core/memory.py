@@ -1,8 +1,15 @@
 """What outlives a tick: all that the next decision may know of the ones before it."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from scaler.core.model import TargetKey, Tokens
+
+DAY_S: Final = 86400.0
+"""What was counted fades over a day: a service's hours differ, and its days are alike."""
+
+GAP_S: Final = 120.0
+"""A tick this long after the last one found the world unwatched: eight ticks of 15 s, two lost scrapes of a minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +27,7 @@ class LoadSample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wished:
-    """A wish and the time it was made; kept only while it may still bind a later decision."""
+    """A count that was wanted and when; kept only while it may still bind a later decision."""
 
     at_s: float
     replicas: int
@@ -54,15 +61,17 @@ class PoolMemory:
 class TargetMemory:
     """What the next tick must know of one target.
 
-    ``known_from_s`` is since when its demand has been known without a gap, None while it is not. ``direction`` is the
-    last change's (+1, -1, 0 for none yet). ``turns_left`` is what was left of the flap budget at ``turns_at_s``,
-    None before the first tick. ``shared_from_s`` is since when its GPUs have been short without a break, None while
-    they are not, and ``kept`` is what it could keep of them since then; see `share`.
+    ``wished`` are the wishes of late, ``steady`` what a shrink would have had to leave. ``known_from_s`` is since when
+    its demand has been known without a gap, None while it is not. ``direction`` is the last change's (+1, -1, 0 for
+    none yet). ``turns_left`` is what was left of the flap budget at ``turns_at_s``, None before the first tick.
+    ``shared_from_s`` is since when its GPUs have been short without a break, None while they are not, and ``kept`` is
+    what it could keep of them since then; see `share`.
     """
 
     key: TargetKey
     known_from_s: float | None = None
     wished: tuple[Wished, ...] = ()
+    steady: tuple[Wished, ...] = ()
     grown_at_s: float | None = None
     shrunk_at_s: float | None = None
     direction: int = 0
@@ -93,7 +102,7 @@ class CapacityMemory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """The demand of one role at a tick, in tokens a second that arrive (see `course`), and what it was told from."""
+    """The demand of one role at a tick, in tokens a second that arrive, and what it was told from (see `arrivals`)."""
 
     at_s: float
     tokens_per_s: float
@@ -109,10 +118,10 @@ class Moment:
 class Course:
     """How the demand of one role went: see `forecast`, which reads and writes it.
 
-    ``moments`` reach back one look-ahead, oldest first, and are judged up to ``judged_to_s``. ``growth`` are weights by
-    step of `forecast.GROWTHS`: how often demand grew so much within a look-ahead. ``coverage`` is the share of moments
-    whose growth is prepared for, None before the first, ``highest_per_s`` the highest demand of a day that fades,
-    ``request`` what one request was like in the last steady minutes.
+    ``moments`` reach back one look-ahead, oldest first, and are judged up to ``judged_to_s``. ``growth`` are seconds by
+    step of `forecast.GROWTHS`: for how long demand grew so much within a look-ahead.
+    ``coverage`` is the share of moments whose growth is prepared for, None before the first, ``highest_per_s`` the
+    highest demand of a day that fades, ``request`` what one request was like in the last steady minutes.
 
     The last three are replica-seconds of a day that fades: the work that ``came``, what of it was ``missed`` by the
     number of replicas that would have carried it, and the time ``seen``.

@@ -6,12 +6,14 @@ and GPUs differ.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import fsum
 from typing import Final
 
 from scaler.core.advice import advised, reckoned
-from scaler.core.capacity import QUEUE_LEAST, QUEUE_SHARE, Belief, belief_of, learned, sick
+from scaler.core.arrivals import is_steady, queue_stood, tokens_of
+from scaler.core.capacity import QUEUE_LEAST, QUEUE_SHARE, Belief, belief_of, learned, slower
 from scaler.core.demand import demand_of
-from scaler.core.forecast import SIGNALS_AGE_S, adapted, forecast, is_steady, queue_stood, tokens_of, watched
+from scaler.core.forecast import SIGNALS_AGE_S, adapted, forecast, watched
 from scaler.core.memory import CapacityMemory, Course, Memory
 from scaler.core.model import Demand, Fleet, Missing, Observation, Policy, Replica, Role, TargetKey
 from scaler.core.plan import FloorAdvice, LoadTime, Ruling
@@ -33,14 +35,15 @@ class WorkSeen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    """One policy's question, as of ``at_s``."""
+class Asked:
+    """What the needs of one policy are told from, as of ``at_s``; ``slow`` are replicas' speeds by name (`slow_of`)."""
 
     policy: Policy
     observation: Observation
     memory: Memory
     capacities: Sequence[CapacityMemory]
     load_times: Mapping[TargetKey, LoadTime]
+    slow: Mapping[str, float]
     at_s: float
 
     @property
@@ -67,12 +70,12 @@ def learned_of(memory: Memory, fleets: Mapping[TargetKey, Fleet], at_s: float) -
 def slow_of(
     capacities: Sequence[CapacityMemory], fleets: Mapping[TargetKey, Fleet], at_s: float
 ) -> tuple[tuple[Replica, float], ...]:
-    """The replicas that are much slower than their like, each with its share of their speed."""
+    """The replicas that are slower than their like by more than noise, each with its share of their speed."""
     return tuple(
         pair
         for capacity in capacities
         if capacity.key in fleets
-        for pair in sick(capacity, _of_class(fleets[capacity.key], capacity.node_class or "", at_s))
+        for pair in slower(capacity, _of_class(fleets[capacity.key], capacity.node_class or "", at_s))
     )
 
 
@@ -89,24 +92,9 @@ def _is_settled(replica: Replica, at_s: float) -> bool:
     return replica.ready_at_s is not None and at_s - replica.ready_at_s > SETTLED_S
 
 
-def work_of(
-    policy: Policy,
-    observation: Observation,
-    memory: Memory,
-    capacities: Sequence[CapacityMemory],
-    load_times: Mapping[TargetKey, LoadTime],
-    at_s: float,
-) -> WorkSeen:
-    """The needs of all targets, as of ``at_s``."""
-    asked = _Asked(
-        policy=policy,
-        observation=observation,
-        memory=memory,
-        capacities=capacities,
-        load_times=load_times,
-        at_s=at_s,
-    )
-    roles = [_role(role, asked) for role in sorted({target.key.role for target in policy.targets()})]
+def work_of(asked: Asked) -> WorkSeen:
+    """The needs of all targets."""
+    roles = [_role(role, asked) for role in sorted({target.key.role for target in asked.policy.targets()})]
     return WorkSeen(
         needs={key: need for seen in roles for key, need in seen.needs.items()},
         courses=tuple(course for seen in roles for course in seen.courses),
@@ -115,7 +103,7 @@ def work_of(
     )
 
 
-def _role(role: str, asked: _Asked) -> WorkSeen:
+def _role(role: str, asked: Asked) -> WorkSeen:
     keys = [target.key for target in asked.policy.targets() if target.key.role == role]
     course = asked.memory.course(role)
     at_zero = need_at_zero(asked.policy, role, asked.observation, asked.at_s)
@@ -141,7 +129,7 @@ def _alike(keys: Sequence[TargetKey], need: Ruling | Missing, course: Course) ->
     return WorkSeen(needs=dict.fromkeys(keys, need), courses=(course,), advice=advised(course), tokens_per_s={})
 
 
-def _ahead_s(keys: Sequence[TargetKey], asked: _Asked) -> float:
+def _ahead_s(keys: Sequence[TargetKey], asked: Asked) -> float:
     """From a rise to the replicas for it: until it is seen, and until most that are asked for then are ready."""
     return max((asked.load_times[key].p90_s for key in keys if key in asked.load_times), default=0.0) + SIGNALS_AGE_S
 
@@ -163,19 +151,19 @@ def _unlearned(need: Ruling, demand: Demand, keys: Sequence[TargetKey], observat
 
 
 def _foreseen(
-    keys: Sequence[TargetKey], demand: Demand, before: Course, beliefs: Mapping[TargetKey, Belief], asked: _Asked
+    keys: Sequence[TargetKey], demand: Demand, before: Course, beliefs: Mapping[TargetKey, Belief], asked: Asked
 ) -> WorkSeen:
     """The needs where the engines count tokens and somebody's replicas have been timed."""
     ahead_s = _ahead_s(keys, asked)
     unit_per_s = min(_unit_per_s(demand, belief) for belief in beliefs.values())
+    # What came in a gap was not seen, and the oldest sample may be older than it was.
+    elapsed_s = demand.at_s - before.moments[-1].at_s if before.moments else 0.0
+    elapsed_s = min(max(elapsed_s, 0.0), SETTLED_S)
     missed = _is_missed(demand, before.role, asked)
-    course = adapted(watched(before, demand, ahead_s, unit_per_s), ahead_s, missed=missed)
+    course = adapted(watched(before, demand, ahead_s, unit_per_s), ahead_s, elapsed_s, missed=missed)
     outlooks = {key: outlook for key in keys if (outlook := _outlook(key, demand, course, beliefs, asked)) is not None}
     if outlooks:
         widest = max(outlooks.values(), key=lambda outlook: outlook.ready)
-        elapsed_s = demand.at_s - before.moments[-1].at_s if before.moments else 0.0
-        # What came in a gap was not seen, and the oldest sample may be older than it was.
-        elapsed_s = min(max(elapsed_s, 0.0), SETTLED_S)
         late = demand.refused_per_s > 0.0 or any(outlook.queued_s > 0.0 for outlook in outlooks.values())
         course = reckoned(course, widest.work_now, widest.instant, elapsed_s, missed=late)
     flow = demand.tokens
@@ -189,7 +177,7 @@ def _foreseen(
     )
 
 
-def _is_missed(demand: Demand, role: str, asked: _Asked) -> bool:
+def _is_missed(demand: Demand, role: str, asked: Asked) -> bool:
     """Whether too few replicas of ``role`` were ready in the last minute.
 
     The time to first token is of all roles together. Where prefill and decode are apart, it is late for the role in
@@ -200,20 +188,21 @@ def _is_missed(demand: Demand, role: str, asked: _Asked) -> bool:
     return demand.refused_per_s > 0.0 or (asked.is_late and waits)
 
 
-def _fleets_of(role: str, asked: _Asked) -> list[Fleet]:
+def _fleets_of(role: str, asked: Asked) -> list[Fleet]:
     """The fleets of ``role``, of all versions: its demand and its queue are theirs together."""
     seen = [asked.observation.fleet(target.key) for target in asked.policy.targets() if target.key.role == role]
     return [fleet for fleet in seen if isinstance(fleet, Fleet)]
 
 
 def _outlook(
-    key: TargetKey, demand: Demand, course: Course, beliefs: Mapping[TargetKey, Belief], asked: _Asked
+    key: TargetKey, demand: Demand, course: Course, beliefs: Mapping[TargetKey, Belief], asked: Asked
 ) -> Outlook | None:
     fleet = asked.observation.fleet(key)
     if isinstance(fleet, Missing) or isinstance(demand.tokens, Missing) or key not in beliefs:
         return None
     load_time = asked.load_times[key]
-    fleets = _fleets_of(key.role, asked)
+    fleets, gateway = _fleets_of(key.role, asked), asked.observation.gateway_waiting
+    ready = [replica for each in fleets for replica in each.ready()]
     ahead = forecast(course, demand, load_time.p90_s + SIGNALS_AGE_S, _unit_per_s(demand, beliefs[key]))
     if isinstance(ahead, Missing):
         return None
@@ -224,7 +213,9 @@ def _outlook(
         belief=beliefs[key],
         load_time=load_time,
         policy=asked.policy,
-        ready=len([replica for each in fleets for replica in each.ready()]),
+        ready=len(ready),
+        slow=fsum(1.0 - asked.slow.get(replica.name, 1.0) for replica in ready),
+        queue_moves=not isinstance(gateway, Missing) and gateway > 0.0,
         starting=len([replica for each in fleets for replica in each.starting()]),
     )
 

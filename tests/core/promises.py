@@ -191,7 +191,7 @@ def the_belief_is_what_was_measured(starts_s: list[float], expected_s: float) ->
     assert min(starts_s) <= learned.p50_s <= learned.p90_s <= max(starts_s)
 
 
-def a_dip_must_outlast_three_quarters_of_a_start(start_s: float, dip_s: float) -> None:
+def a_dip_must_outlast_three_tenths_of_a_start(start_s: float, dip_s: float) -> None:
     """Eight replicas were needed ``dip_s`` ago and starts took ``start_s``: they go when the dip has outlasted that.
 
     Kills: a hold that is configured; no hold.

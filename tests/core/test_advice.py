@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.core.advice import DAY_S, LEFT_SHARE, MISSED_MOST, WATCHED_LEAST_S, advised, reckoned
+from scaler.core.advice import LEFT_SHARE, MISSED_MOST, WATCHED_LEAST_S, advised, reckoned
 from scaler.core.forecast import GROWTHS
-from scaler.core.memory import Course
+from scaler.core.memory import DAY_S, Course
 from scaler.core.model import Role
 from scaler.core.plan import FloorAdvice
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.core.capacity import Belief, belief_of, busy_share, learned, line_of, sick, solved
+from scaler.core.capacity import Belief, belief_of, busy_share, learned, line_of, slower, solved
 from scaler.core.memory import CapacityMemory
 from scaler.core.model import Load, Missing, Replica, Role, Tokens, Work
 from scaler.sim.latency import ENGINES, LLAMA_8B_H100, LLAMA_70B_H100, Engine
@@ -168,7 +168,7 @@ def test_one_sick_replica_of_four_is_named_with_its_share_of_the_speed_and_moves
         at_s = START_S + 1000.0 + tick * TICK_S
         memory = learned(memory, fleet(*with_one(3.0, at_s)))
 
-    ((replica, share),) = sick(memory, fleet(*with_one(3.0, START_S)))
+    ((replica, share),) = slower(memory, fleet(*with_one(3.0, START_S)))
 
     assert replica.name == "ill"
     assert share == pytest.approx(1.0 / 3.0, rel=0.02)
@@ -178,14 +178,14 @@ def test_one_sick_replica_of_four_is_named_with_its_share_of_the_speed_and_moves
 def test_a_replica_within_the_noise_of_a_minute_is_well() -> None:
     before = after(NOTHING, CHAT, rounds(20, 0.3, 0.5, 0.7))
 
-    assert sick(before, fleet(*with_one(1.5, START_S))) == ()
+    assert slower(before, fleet(*with_one(1.25, START_S))) == ()
 
 
 def test_of_two_replicas_none_is_called_sick() -> None:
     before = after(NOTHING, CHAT, rounds(20, 0.3, 0.5, 0.7))
 
-    assert sick(before, fleet(*with_one(3.0, START_S, count=2))) == ()
-    assert len(sick(before, fleet(*with_one(3.0, START_S, count=3)))) == 1
+    assert slower(before, fleet(*with_one(3.0, START_S, count=2))) == ()
+    assert len(slower(before, fleet(*with_one(3.0, START_S, count=3)))) == 1
 
 
 # --- The limit of sequences --------------------------------------------------------------------------------------
@@ -370,7 +370,7 @@ def test_no_replica_is_sick_for_the_noise_of_its_prefills() -> None:
 
     for tick in range(4, 41):
         minute = fleet(*(ready(f"r{index}", load=each.minute(tick)) for index, each in enumerate(fleets)))
-        assert sick(memory, minute) == ()
+        assert slower(memory, minute) == ()
 
 
 def test_a_prefill_replica_that_takes_three_times_as_long_is_sick() -> None:
@@ -379,7 +379,7 @@ def test_a_prefill_replica_that_takes_three_times_as_long_is_sick() -> None:
     well = prefilled(LLAMA_8B_H100, LENGTHS["chat"], 0.3, 5, 1).minute(20)
     ill = prefilled(slow, LENGTHS["chat"], 0.9, 5, 1).minute(20)  # the same requests by the second
 
-    ((replica, share),) = sick(memory, fleet(ready("a", load=well), ready("b", load=well), ready("ill", load=ill)))
+    ((replica, share),) = slower(memory, fleet(ready("a", load=well), ready("b", load=well), ready("ill", load=ill)))
 
     assert replica.name == "ill"
     assert share == pytest.approx(1.0 / 3.0, abs=0.1)

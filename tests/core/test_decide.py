@@ -7,8 +7,8 @@ from math import isfinite, nan
 
 import pytest
 
-from scaler.core.decide import GAP_S, decide
-from scaler.core.memory import Memory, ReleaseMemory, TargetMemory
+from scaler.core.decide import decide
+from scaler.core.memory import GAP_S, Memory, ReleaseMemory, TargetMemory
 from scaler.core.model import (
     Fleet,
     FleetSeen,
@@ -357,7 +357,7 @@ def test_a_dip_that_has_lasted_waits_for_the_flap_budget() -> None:
 
 
 def test_a_dip_that_ends_in_time_moves_nothing() -> None:
-    work = [(0, 192.0), (600, 24.0), (780, 192.0), (1800, 0.0)]
+    work = [(0, 192.0), (600, 24.0), (700, 192.0), (1800, 0.0)]
 
     assert table(work, policy(), has=8) == [(0, 8)]
 

@@ -34,7 +34,7 @@ def test_a_held_shrink_from_demand_to_command() -> None:
         "models/llama at noon\n"
         "  v1: asked for 8, 8 ready, 0 starting.\n"
         "    Needed: 2 replicas for 48 running and 0 waiting requests at 24 to a replica: 8 becomes 2.\n"
-        "    Held: 120 s ago it took 7 replicas, and a start takes up to 300 s: a dip must last 225 s: 2 becomes 7.\n"
+        "    Held: 120 s ago it took 7 replicas, and a start takes up to 300 s: a dip must last 120 s: 2 becomes 7.\n"
         "    Load time: half of the starts within 300 s, 90 % within 300 s, from 8 starts measured"
         " (waiting for a node 1 s, pulling 99 s, initialising 10 s, loading 190 s).\n"
         "    So v1 should have 7.\n"
@@ -120,7 +120,7 @@ def test_a_summary_tells_the_change_the_need_and_what_altered_it() -> None:
     )
     assert summary(kept) == (
         "v1: stay at 4. Needed: 1 replica for 0 running and 0 waiting requests at 24 to a replica; "
-        "watched too short: the demand has been seen for 0 s without a gap, shrinking needs 225 s."
+        "watched too short: the demand has been seen for 0 s without a gap, shrinking needs 120 s."
     )
 
 

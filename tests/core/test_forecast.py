@@ -7,26 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scaler.core.arrivals import is_steady, queue_stood, request_of, tokens_of
 from scaler.core.forecast import (
     BEYOND_HIGHEST,
     COVERAGE_LEAST,
     COVERAGE_MOST,
-    GAP_S,
     GROWTHS,
     IDLE_WORTH_S,
-    PRIOR_TICKS,
+    PRIOR_S,
     Forecast,
     adapted,
     coverage_of,
     forecast,
     growth_covered,
-    is_steady,
-    queue_stood,
-    request_of,
-    tokens_of,
     watched,
 )
-from scaler.core.memory import Course
+from scaler.core.memory import GAP_S, Course
 from scaler.core.model import Demand, Missing, Role, Tokens
 from tests.builders import START_S
 
@@ -79,8 +75,8 @@ def peak(known: Course, requests_per_s: float, unit: float = 0.0, ahead_s: float
 
 
 def counted(known: Course) -> dict[float, float]:
-    """The steps of growth that were seen, with how often."""
-    return {step: weight for step, weight in zip(GROWTHS, known.growth, strict=True) if weight > 0.0}
+    """The steps of growth that were seen, with for how many ticks."""
+    return {step: weight / TICK_S for step, weight in zip(GROWTHS, known.growth, strict=True) if weight > 0.0}
 
 
 # --- Growth is counted -------------------------------------------------------------------------------------------
@@ -108,16 +104,16 @@ def test_what_comes_after_the_look_ahead_is_no_growth_of_this_moment() -> None:
     assert counted(known) == {1.0: pytest.approx(1.0), 12.0: pytest.approx(1.0)}
 
 
-def test_growth_below_half_a_replica_is_none() -> None:
-    """From 0.1 to 1 request a second where a replica carries 4: one replica had it all."""
-    assert counted(course(*[0.1] * 4, 1.0, ahead_s=60.0, unit=4.0)) == {1.0: pytest.approx(1.0)}
+def test_growth_counts_from_half_a_replica() -> None:
+    """From 0.1 to 2.1 requests a second where a replica carries 4: one replica had nearly all of it."""
+    assert counted(course(*[0.1] * 4, 2.1, ahead_s=60.0, unit=4.0)) == {1.06: pytest.approx(1.0)}
     assert counted(course(*[0.1] * 4, 1.0, ahead_s=60.0)) == {12.0: pytest.approx(1.0)}
 
 
 def test_every_moment_is_counted_once() -> None:
     known = course(*[10.0] * 100)
 
-    assert sum(known.growth) == pytest.approx(80.0, rel=0.02)
+    assert sum(known.growth) == pytest.approx(80.0 * TICK_S, rel=0.02)
 
 
 def test_what_was_counted_fades_over_a_day() -> None:
@@ -144,7 +140,7 @@ def test_with_no_history_the_prior_tells_the_growth(share: float, growth: float)
 def test_its_own_history_replaces_the_prior() -> None:
     """After a day of growth by 1.5 in every look-ahead, 1.5 is what nine of ten exceed, and are covered by."""
     place = GROWTHS.index(1.5)
-    own = tuple(5760.0 if step == place else 0.0 for step in range(len(GROWTHS)))
+    own = tuple(86400.0 if step == place else 0.0 for step in range(len(GROWTHS)))
 
     assert growth_covered(replace(NEW, growth=own), 0.1) == 1.5
     assert growth_covered(replace(NEW, growth=own), 0.99) == 1.5
@@ -152,7 +148,7 @@ def test_its_own_history_replaces_the_prior() -> None:
 
 def test_a_quarter_of_an_hour_of_history_weighs_as_much_as_the_prior() -> None:
     place = GROWTHS.index(3.0)
-    own = tuple(PRIOR_TICKS if step == place else 0.0 for step in range(len(GROWTHS)))
+    own = tuple(PRIOR_S if step == place else 0.0 for step in range(len(GROWTHS)))
     known = replace(NEW, growth=own)
 
     assert growth_covered(known, 0.49) == 2.0  # 0.99 of the prior, which is half of all, is 2 or below
@@ -169,14 +165,30 @@ def test_more_coverage_is_never_less_growth(own: list[float], data: st.DataObjec
     assert 1.0 <= growth_covered(known, less) <= growth_covered(known, more) <= GROWTHS[-1]
 
 
-def test_growth_is_believed_to_half_beyond_the_highest_demand_and_no_further() -> None:
-    wild = tuple(5760.0 if step == GROWTHS.index(8.0) else 0.0 for step in range(len(GROWTHS)))
-    quiet = replace(course(10.0), growth=wild, highest_per_s=20.0 * A_REQUEST)
-    busy = replace(course(20.0), growth=wild, highest_per_s=20.0 * A_REQUEST)
+def test_growth_is_believed_to_a_fifth_beyond_the_highest_demand_of_a_day_and_no_further() -> None:
+    wild = tuple(86400.0 if step == GROWTHS.index(8.0) else 0.0 for step in range(len(GROWTHS)))
+    quiet = replace(course(10.0), growth=wild, highest_per_s=20.0 * A_REQUEST, seen_s=1e9)
+    busy = replace(course(20.0), growth=wild, highest_per_s=20.0 * A_REQUEST, seen_s=1e9)
 
-    assert peak(quiet, 10.0).growth == pytest.approx(BEYOND_HIGHEST * 2.0)
-    assert peak(busy, 20.0).growth == pytest.approx(BEYOND_HIGHEST)
-    assert peak(busy, 20.0).steady == pytest.approx(BEYOND_HIGHEST)
+    assert peak(quiet, 10.0).growth == pytest.approx(BEYOND_HIGHEST * 2.0, rel=1e-3)
+    assert peak(busy, 20.0).growth == pytest.approx(BEYOND_HIGHEST, rel=1e-3)
+    assert peak(busy, 20.0).steady == pytest.approx(BEYOND_HIGHEST, rel=1e-3)
+
+
+def test_the_shorter_a_service_was_seen_the_further_it_may_grow_beyond_what_was_highest() -> None:
+    wild = tuple(86400.0 if step == GROWTHS.index(8.0) else 0.0 for step in range(len(GROWTHS)))
+    known = replace(course(10.0), growth=wild, highest_per_s=10.0 * A_REQUEST)
+
+    assert peak(replace(known, seen_s=0.0), 10.0).growth == pytest.approx(BEYOND_HIGHEST + 1.0)
+    assert peak(replace(known, seen_s=AHEAD_S), 10.0).growth == pytest.approx(BEYOND_HIGHEST + 0.5)
+
+
+def test_a_day_without_work_teaches_no_growth() -> None:
+    """Mutant: no bound below which a peak is not counted; the zeros would make growth of 1.0 certain."""
+    over = course(10.0, *[20.0] * 40, *[0.0] * 40, unit=1.0)
+    idle = course(*[0.0] * 4000, before=over, unit=1.0)
+
+    assert sum(idle.growth) < sum(over.growth)
 
 
 def test_the_highest_demand_of_a_day_fades() -> None:
@@ -188,8 +200,8 @@ def test_the_highest_demand_of_a_day_fades() -> None:
 def test_a_shrink_leaves_room_for_more_growth_than_is_prepared_for() -> None:
     known = replace(course(10.0), highest_per_s=1e9)
 
-    assert peak(known, 10.0, ahead_s=500.0).growth == 1.16  # coverage 0.83
-    assert peak(known, 10.0, ahead_s=500.0).steady == 1.4  # coverage 0.95
+    assert peak(known, 10.0, ahead_s=700.0).growth == 1.16  # coverage 0.83
+    assert peak(known, 10.0, ahead_s=700.0).steady == 1.4  # coverage 0.95
 
 
 def test_growth_is_counted_from_half_a_replica() -> None:
@@ -205,17 +217,23 @@ def test_the_longer_a_cure_takes_the_more_moments_are_prepared_for() -> None:
     assert coverage_of(NEW, 3.0 * IDLE_WORTH_S) == 0.75
 
 
-def test_coverage_rises_by_a_fiftieth_of_what_is_left_with_a_miss_and_falls_slowly_without() -> None:
+def test_a_minute_that_is_late_halves_what_coverage_leaves_and_a_day_in_time_takes_back_a_sixth() -> None:
     known = replace(NEW, coverage=0.48)
 
-    assert coverage_of(adapted(known, AHEAD_S, missed=True), AHEAD_S) == pytest.approx(0.49)
-    assert coverage_of(adapted(known, AHEAD_S, missed=False), AHEAD_S) == pytest.approx(0.4799)
+    assert coverage_of(adapted(known, AHEAD_S, 60.0, missed=True), AHEAD_S) == pytest.approx(0.73)
+    assert coverage_of(adapted(known, AHEAD_S, 86400.0, missed=False), AHEAD_S) == pytest.approx(0.48 - 0.1728)
+
+
+def test_no_time_teaches_no_coverage() -> None:
+    known = replace(NEW, coverage=0.48)
+
+    assert adapted(known, AHEAD_S, 0.0, missed=True) == adapted(known, AHEAD_S, 0.0, missed=False) == known
 
 
 def test_coverage_stays_within_its_bounds() -> None:
     high, low = NEW, NEW
     for _ in range(20_000):
-        high, low = adapted(high, AHEAD_S, missed=True), adapted(low, AHEAD_S, missed=False)
+        high, low = adapted(high, AHEAD_S, TICK_S, missed=True), adapted(low, AHEAD_S, TICK_S, missed=False)
 
     assert coverage_of(high, AHEAD_S) == pytest.approx(COVERAGE_MOST)
     assert coverage_of(low, AHEAD_S) == COVERAGE_LEAST
@@ -277,7 +295,7 @@ def test_zero_traffic_is_zero() -> None:
     assert told.now_per_s == 0.0
     assert told.arriving == 1.0
     assert told.request == Tokens(prefill_per_s=0.0, decode_per_s=0.0, requests_per_s=0.0, cache_share=0.01)
-    assert counted(course(*[0.0] * 30)) == {1.0: pytest.approx(10.0, rel=0.01)}
+    assert counted(course(*[0.0] * 30)) == {}
 
 
 def test_engines_that_count_no_tokens_have_no_forecast_and_change_no_course() -> None:

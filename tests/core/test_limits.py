@@ -13,7 +13,7 @@ from scaler.core.model import Behavior, Fleet, Loading, Policy, Refused, Replica
 from scaler.core.plan import LoadTime, Ruling
 from tests.builders import BEHAVIOR, START_S, fleet, key, lost, policy, ready, serving, starting, unschedulable
 
-MEASURED = LoadTime(p50_s=300.0, p90_s=400.0, samples=9)
+MEASURED = LoadTime(p50_s=750.0, p90_s=1000.0, samples=9)
 """A hold of 300 s follows from it."""
 
 TO_ZERO = policy(min_replicas=0, scale_to_zero=ScaleToZero(idle_s=600.0))
@@ -236,10 +236,10 @@ def test_a_growth_by_steps_waits_for_its_period(grown_s_ago: float | None, ruled
     [
         (None, None, 8),
         (299.9, None, 8),
-        (300.0, None, 2),  # three quarters of 400 s
+        (300.0, None, 2),  # three tenths of 1000 s
         (600.0, 601.0, 8),
-        (59.9, 0.0, 8),  # a restart is watched for a minute, whatever the hold
-        (60.0, 0.0, 2),
+        (119.9, 0.0, 8),  # a restart is watched for two minutes, whatever the hold
+        (120.0, 0.0, 2),
     ],
 )
 def test_nothing_shrinks_before_a_full_window(known_s: float | None, hold_s: float | None, ruled: int) -> None:
@@ -288,12 +288,12 @@ def test_a_dip_must_outlast_the_hold(memory: TargetMemory, ruled: int) -> None:
 
 def test_the_hold_says_what_was_needed_and_what_a_start_costs() -> None:
     assert because(limits.hold, 2, case(memory=wished((120.0, 6)))) == (
-        "120 s ago it took 6 replicas, and a start takes up to 400 s: a dip must last 300 s"
+        "120 s ago it took 6 replicas, and a start takes up to 1000 s: a dip must last 300 s"
     )
 
 
-@pytest.mark.parametrize(("p90_s", "hold_s"), [(20.0, 60.0), (80.0, 60.0), (400.0, 300.0), (1200.0, 900.0)])
-def test_the_hold_is_three_quarters_of_the_load_time_and_at_least_a_minute(p90_s: float, hold_s: float) -> None:
+@pytest.mark.parametrize(("p90_s", "hold_s"), [(20.0, 120.0), (400.0, 120.0), (1000.0, 300.0), (3000.0, 900.0)])
+def test_the_hold_is_three_tenths_of_the_load_time_and_at_least_two_minutes(p90_s: float, hold_s: float) -> None:
     assert case(load_time=replace(MEASURED, p90_s=p90_s)).hold_s == hold_s
 
 

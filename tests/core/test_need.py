@@ -17,9 +17,10 @@ from scaler.core.model import (
     Replica,
     Role,
     Target,
+    TargetKey,
     Version,
 )
-from scaler.core.need import WorkSeen, believed, learned_of, slow_of, work_of
+from scaler.core.need import Asked, WorkSeen, believed, learned_of, slow_of, work_of
 from scaler.core.plan import LoadTime, Ruling
 from scaler.sim.latency import LLAMA_8B_H100
 from tests.builders import START_S, fleet, key, load, policy, ready, seen, serving, starting, version, work
@@ -53,7 +54,22 @@ def work_seen(
     asked = asked or policy()
     load_times = {target.key: LOAD_TIME for target in asked.targets()}
     memory = Memory(at_s=START_S - TICK_S, courses=tuple(courses), capacities=capacities)
-    return work_of(asked, observation, memory, capacities, load_times, START_S)
+    return work_of(question(asked, observation, memory, load_times, START_S))
+
+
+def question(
+    asked: Policy, observation: Observation, memory: Memory, load_times: dict[TargetKey, LoadTime], at_s: float
+) -> Asked:
+    """What is asked of one tick, where no replica is slower than its like."""
+    return Asked(
+        policy=asked,
+        observation=observation,
+        memory=memory,
+        capacities=memory.capacities,
+        load_times=load_times,
+        slow={},
+        at_s=at_s,
+    )
 
 
 def need(
@@ -255,7 +271,8 @@ def test_a_tighter_objective_for_the_first_token_leaves_more_idle() -> None:
 )
 def test_coverage_rises_when_first_tokens_are_late(ttft_s: float, limit_s: float | None, is_late: bool) -> None:  # noqa: FBT001
     objective = None if limit_s is None else Objective(percentile=95.0, limit_s=limit_s)
-    known = Course(role=SERVE, coverage=0.5)
+    earlier = work_seen(seen(busy(4, 0.5, at_s=START_S - TICK_S)), capacity()).courses
+    known = replace(earlier[0], coverage=0.5)
     observation = replace(seen(busy(4, 0.5)), ttft_s=ttft_s)
 
     told = work_seen(observation, capacity(), asked=policy(time_to_first_token=objective), courses=[known])
@@ -380,7 +397,10 @@ def test_a_queue_of_prompts_is_drained_by_more_that_prefill() -> None:
 
 def test_late_first_tokens_are_laid_to_the_role_in_which_requests_wait() -> None:
     observation = apart(prefilling(4, 0.9, 36.0, waiting=20.0), busy(4, 0.3, DECODING))
-    courses = [Course(role=role.value, coverage=0.5) for role in (Role.PREFILL, Role.DECODE)]
+    earlier_s = START_S - TICK_S
+    before = apart(prefilling(4, 0.9, 36.0, waiting=20.0, at_s=earlier_s), busy(4, 0.3, DECODING, at_s=earlier_s))
+    earlier = work_seen(before, *known_apart(), asked=APART).courses
+    courses = [replace(course, coverage=0.5) for course in earlier]
 
     told = work_seen(replace(observation, ttft_s=9.0), *known_apart(), asked=APART, courses=courses).courses
 
@@ -415,7 +435,7 @@ def test_a_queue_that_is_worked_off_says_nothing_of_the_floor_that_arrivals_need
         observed = seen(busy(10, 0.5, waiting=waiting / 10.0, at_s=at_s))
         memory = Memory(at_s=at_s, courses=(course,), capacities=(capacity(),))
         load_times = {key(): LOAD_TIME}
-        (course,) = work_of(policy(), observed, memory, (capacity(),), load_times, at_s).courses
+        (course,) = work_of(question(policy(), observed, memory, load_times, at_s)).courses
 
     highest = max(level for level, late_s in course.missed_s if late_s > 0.0)
 

@@ -63,7 +63,7 @@ PROPERTIES: dict[Callable[..., None], tuple[st.SearchStrategy[object], ...]] = {
     promises.the_last_replica_goes_only_when_asked: (near_zero() | faults() | worlds(most_versions=1),),
     promises.what_comes_calls_for_a_replica: (at_zero() | near_zero(),),
     promises.the_belief_is_what_was_measured: (start_lists, expectations),
-    promises.a_dip_must_outlast_three_quarters_of_a_start: (seconds, seconds),
+    promises.a_dip_must_outlast_three_tenths_of_a_start: (seconds, seconds),
     promises.starts_that_drag_on_are_believed: (starts, st.integers(401, 3000).map(float)),
     promises.a_start_past_its_budget_stops_growth: (seconds, seconds),
     promises.traffic_goes_where_replicas_are_ready: (stories(),),
@@ -135,11 +135,11 @@ def test_a_restart_costs_nothing_but_the_operators_bound_does() -> None:
     assert plan_of(seen(fleet(*serving(8)))).targets[0].replicas == 8
 
 
-@pytest.mark.parametrize(("start_s", "replicas"), [(100.0, 6), (300.0, 8)])
+@pytest.mark.parametrize(("start_s", "replicas"), [(300.0, 6), (1000.0, 8)])
 def test_faster_starts_let_a_dip_be_believed_sooner(start_s: float, replicas: int) -> None:
-    """Eight were needed 100 s ago: longer than three quarters of a start of 100 s, shorter than of one of 300 s."""
+    """Eight were needed 200 s ago: longer than three tenths of a start of 300 s, shorter than of one of 1000 s."""
     counted = tuple(f"r{index}" for index in range(8))
-    memory = replace(watched((100.0, 8)), load_samples=(sample(start_s),) * 5, counted=counted)
+    memory = replace(watched((200.0, 8)), load_samples=(sample(start_s),) * 5, counted=counted)
 
     assert plan_of(seen(fleet(*serving(8))), memory=memory).targets[0].replicas == replicas
 
@@ -449,13 +449,13 @@ MUTANTS: dict[str, tuple[Callable[..., None], object, str, object]] = {
     # 3
     "a prior that never fades": (promises.the_belief_is_what_was_measured, loading, "PRIOR_GONE_AT", 10**9),
     "a hold that is configured": (
-        promises.a_dip_must_outlast_three_quarters_of_a_start,
+        promises.a_dip_must_outlast_three_tenths_of_a_start,
         Case,
         "hold_s",
         property(lambda _: 300.0),
     ),
     "no hold": (
-        promises.a_dip_must_outlast_three_quarters_of_a_start,
+        promises.a_dip_must_outlast_three_tenths_of_a_start,
         limits,
         "RULES",
         without(limits.hold),
