@@ -11,7 +11,7 @@ from itertools import pairwise
 from math import fsum
 from typing import Final
 
-from scaler.core.arrivals import MEAN_S, is_steady, moment_of, request_of
+from scaler.core.arrivals import MEAN_S, is_steady, moment_of, request_of, tokens_of
 from scaler.core.memory import DAY_S, GAP_S, Course, Moment
 from scaler.core.model import Demand, Missing, Tokens
 
@@ -159,18 +159,22 @@ def forecast(course: Course, demand: Demand, ahead_s: float, unit_per_s: float) 
     now = course.moments[-1]
     coverage = coverage_of(course, ahead_s)
     growth = growth_covered(course, coverage)
-    from_per_s = max(now.tokens_per_s, LEAST_SHARE * unit_per_s, TOKENS_LEAST_PER_S)
+    arriving = now.tokens_per_s / now.served_per_s if now.served_per_s > TOKENS_LEAST_PER_S else 1.0
+    # Where one replica was not scraped since, what the others tell makes no new moment, and counts all the same.
+    served_per_s = tokens_of(demand.tokens)
+    now_per_s = served_per_s * arriving if served_per_s > TOKENS_LEAST_PER_S else now.tokens_per_s
+    from_per_s = max(now_per_s, LEAST_SHARE * unit_per_s, TOKENS_LEAST_PER_S)
     # The chance that the next look-ahead holds a record is about its share of the time there was.
     beyond = BEYOND_HIGHEST + ahead_s / (course.seen_s + ahead_s)
     most = max(beyond * course.highest_per_s / from_per_s, 1.0)
     return Forecast(
-        now_per_s=now.tokens_per_s,
+        now_per_s=now_per_s,
         from_per_s=from_per_s,
         growth=min(growth, most),
         steady=min(growth_covered(course, coverage + STEADY_SHARE * (1.0 - coverage)), most),
         ahead_s=ahead_s,
         request=course.request or request_of(course.moments, demand.tokens.cache_share),
-        arriving=now.tokens_per_s / now.served_per_s if now.served_per_s > TOKENS_LEAST_PER_S else 1.0,
+        arriving=arriving,
         queueing_per_s=_queueing_per_s(course.moments),
     )
 

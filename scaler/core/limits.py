@@ -239,14 +239,14 @@ def flaps(wish: int, case: Case) -> Ruling | None:
 def rest(wish: int, case: Case) -> Ruling | None:
     """Let the last replica go where the policy asks for that, once nothing has come for as long as it says.
 
-    It is the most expensive shrink there is, so it also waits for the hold, the pace and the flap budget.
+    It is the most expensive shrink there is, so it waits for a full window, the hold, the pace and the flap budget too.
     """
     zero = case.policy.scale_to_zero
     if zero is None or case.idle_for_s is None or (wish, case.requested) != (1, 1):
         return None
     is_early = case.idle_for_s < max(zero.idle_s, case.hold_s)
     is_kept = least(case.policy, case.target, case.share_percent, case.at_s) > 0
-    if is_early or is_kept or step_down(0, case) is not None or flaps(0, case) is not None:
+    if is_early or is_kept or any(rule(0, case) is not None for rule in (full_window, step_down, flaps)):
         return None
     because = f"nothing came for {case.idle_for_s:.0f} s; the next request waits {start_told(case.load_time)}"
     facts = {"idle_s": case.idle_for_s, "load_time_p90_s": case.load_time.p90_s}

@@ -6,7 +6,7 @@ to do.
 """
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, sqrt
 from typing import Final
 
 from scaler.core.capacity import Belief
@@ -73,10 +73,15 @@ ROUNDING: Final = 0.1
 missed."""
 
 
-NOISE: Final = 1.08
-"""What a minute's rate may be off by: a shrink leaves this much more, or constant load would turn at its whole numbers.
+NOISE_SPREADS: Final = 2.25
+NOISE_MOST: Final = 0.3
+"""A shrink leaves so many spreads of a minute's work more, or constant load would turn at its whole numbers.
 
-With 1.0, constant load with 1 % of noise in the gauges turned up to 11 times in six hours, with 1.04 up to 3 times."""
+A minute of n requests, whose work varies by as much as it is, varies by sqrt(2 / n): worked, 8 requests a second are
+480, so a minute is off by 6.5 %, and a shrink leaves 15 %. Without it constant load turned up to 11 times in six hours.
+"""
+
+NOISE_WINDOW_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +130,12 @@ class Outlook:
         """The replicas that must be idle on average, so that requests which come close together are in time."""
         alone_s = self.ahead.request.prefill_per_s * self.belief.prefill_s
         return TAIL * self.request_s / max(self.limit_s - alone_s, self.limit_s / 4.0)
+
+    @property
+    def noise(self) -> float:
+        """The share by which a minute's work may be off, by chance alone."""
+        requests = self.flow.requests_per_s * NOISE_WINDOW_S
+        return min(NOISE_SPREADS * sqrt(2.0 / requests), NOISE_MOST) if requests > 0.0 else NOISE_MOST
 
     @property
     def queued_s(self) -> float:
@@ -196,7 +207,7 @@ def replicas_ahead(outlook: Outlook) -> Ruling:
             "idle_replicas": outlook.idle,
             "drain_replicas": outlook.drain,
             "slow_replicas": outlook.slow,
-            "steady_replicas": max(needed, outlook.needed(ahead.steady * NOISE)),
+            "steady_replicas": max(needed, outlook.needed(ahead.steady * (1.0 + outlook.noise))),
         },
     )
 

@@ -371,7 +371,7 @@ def near_zero(draw: st.DrawFn) -> World:
             idle_from_s=idle_from_s,
         ),
     )
-    several = [draw(st.sampled_from(["idle", "idle", "idle", "busy", *BROKEN, *ELSE]))]
+    several = [draw(st.sampled_from([*["idle"] * 8, "busy", *BROKEN, *ELSE]))]
     return with_few(world, several, 1, draw(st.sampled_from(SIGNALS_WITHOUT_REPLICAS)))
 
 
