@@ -361,7 +361,7 @@ def near_zero(draw: st.DrawFn) -> World:
     """A model with one replica left, which would go but for what may be wrong."""
     asked = policy(min_replicas=0, scale_to_zero=ScaleToZero(idle_s=draw(st.sampled_from([60.0, 1800.0]))))
     (target,) = asked.targets()
-    idle_from_s = draw(st.sampled_from([START_S - 7200.0, START_S - 7200.0, START_S - 30.0, None]))
+    idle_from_s = draw(st.sampled_from([START_S - 7200.0, START_S - 30.0, START_S - 30.0, None]))
     world = World(
         policy=asked,
         observation=Observation(fleets=(FleetSeen(key=target.key, fleet=AWAY),)),
