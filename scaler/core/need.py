@@ -18,7 +18,7 @@ from scaler.core.memory import CapacityMemory, Course, Memory
 from scaler.core.model import Demand, Fleet, Missing, Observation, Policy, Replica, Role, TargetKey
 from scaler.core.plan import FloorAdvice, LoadTime, Ruling
 from scaler.core.wish import TTFT_S, Outlook, replicas_ahead, replicas_needed, replicas_told
-from scaler.core.zero import need_at_zero
+from scaler.core.zero import coming, is_at_zero, need_at_zero
 
 SETTLED_S: Final = 90.0
 """A replica that is ready for this long has had its first minute, and the scrape after it."""
@@ -118,11 +118,18 @@ def _role(role: str, asked: Asked) -> WorkSeen:
     if isinstance(demand.tokens, Missing):
         # Requests in flight are another measure, by which the same work may need fewer. Engines that have counted
         # tokens and do not any more are broken, and nothing shrinks for that.
-        return _alike(keys, demand.tokens if course.moments else replicas_needed(demand), course)
+        told = _kept(demand.tokens, role, asked) if course.moments else replicas_needed(demand)
+        return _alike(keys, told, course)
     if not beliefs:
         watching = watched(course, demand, _ahead_s(keys, asked), 0.0)
         return _alike(keys, _unlearned(replicas_needed(demand), demand, keys, asked.observation), watching)
     return _foreseen(keys, demand, course, beliefs, asked)
+
+
+def _kept(why: Missing, role: str, asked: Asked) -> Ruling | Missing:
+    """What is there is kept, except at zero, where one signal that something comes is enough to leave it."""
+    come = coming(asked.observation) if is_at_zero(asked.policy, role, asked.observation) else why
+    return come if isinstance(come, Ruling) and come.after > 0 else why
 
 
 def _alike(keys: Sequence[TargetKey], need: Ruling | Missing, course: Course) -> WorkSeen:

@@ -227,6 +227,14 @@ def test_the_endpoint_pickers_queue_wakes_a_model_as_well() -> None:
     assert replicas(replace(NOBODY, gateway_waiting=1.0)) == 1
 
 
+def test_a_queue_wakes_a_model_whose_last_replica_has_ceased_to_count_its_tokens() -> None:
+    """Mutant: on engines that no longer count what they counted, what is there is kept, at zero too."""
+    leaving = replace(seen(fleet(*serving(1, running=0.0), requested=0)), gateway_waiting=7.0)
+    memory = replace(watched(), courses=(watched_course(Course(role="Serve"), served(), 300.0, 0.0),))
+
+    assert replicas(leaving, memory) == 1
+
+
 def test_another_signal_that_is_missing_keeps_nobody_at_zero() -> None:
     assert replicas(at_gateway(AWAY, NOBODY, gateway_waiting=1.0)) == 1
 
