@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from kubernetes.utils.quantity import parse_quantity
+
 from scaler.adapters.kubernetes.client import Json
 
 DRA: Final = "resource.k8s.io/v1"
@@ -72,7 +74,12 @@ def _asked(container: Json) -> int:
 
 def amounts(resources: Json) -> dict[str, int]:
     """nvidia.com/gpu, amd.com/gpu and whatever else calls itself a GPU; slices of one (MIG) are none."""
-    return {resource: int(amount) for resource, amount in resources.items() if resource.endswith("/gpu")}
+    return {resource: _whole(amount) for resource, amount in resources.items() if resource.endswith("/gpu")}
+
+
+def _whole(quantity: str) -> int:
+    """A quantity of whole things. The API server writes 1000 of them as 1k (apimachinery, resource.Quantity)."""
+    return int(parse_quantity(quantity))  # type: ignore[no-untyped-call]  # its package has no types
 
 
 # --- Claims ------------------------------------------------------------------------------------------------------

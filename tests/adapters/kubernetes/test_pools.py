@@ -64,7 +64,7 @@ def test_what_is_free_is_what_no_pod_holds_that_runs() -> None:
     )
 
 
-def quota(name: str = "gpus", used: int = 2, hard: int = 8, **spec: Any) -> Json:
+def quota(name: str = "gpus", used: int = 2, hard: int | str = 8, **spec: Any) -> Json:
     counted = {"requests.nvidia.com/gpu": str(hard), "pods": "50"}
     status = {"hard": counted, "used": {"requests.nvidia.com/gpu": str(used)}}
     return {"metadata": {"name": name, "namespace": "models"}, "spec": spec, "status": status}
@@ -74,6 +74,12 @@ def test_of_several_quotas_the_tightest_counts() -> None:
     seen = [quota_seen(quota("a", used=2, hard=8), None), quota_seen(quota("b", used=2, hard=4), None)]
 
     assert quotas_of(seen) == (Quota(namespace="models", hard_gpus=4, left_gpus=2),)
+
+
+def test_a_quota_of_a_thousand_is_read_as_the_api_server_writes_it() -> None:
+    assert quotas_of([quota_seen(quota(hard="1k"), None)]) == (
+        Quota(namespace="models", hard_gpus=1000, left_gpus=998),
+    )
 
 
 def test_quotas_on_several_makes_of_gpu_add_up() -> None:
