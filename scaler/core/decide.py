@@ -114,7 +114,7 @@ def _portions(alone: Sequence[_Alone], pools: Pools) -> Mapping[str, Mapping[Tar
 
 
 def _claim(draft: _Draft, alone: _Alone) -> Claim | None:
-    return claim_of(wanted(draft.plan, draft.case), draft.case, alone.sight.memory.load_samples)
+    return claim_of(wanted(draft.plan, draft.case), draft.case, alone.sight.memory)
 
 
 def _alone(policy: Policy, observation: Observation, memory: Memory | None, at_s: float) -> _Alone:

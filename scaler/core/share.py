@@ -11,7 +11,7 @@ from heapq import heapify, heappop, heappush
 from typing import Final
 
 from scaler.core.limits import HOLD_LEAST_S, WISHES_KEPT_S, Case, Rule, full_window, intact, least, step_down
-from scaler.core.memory import LoadSample, PoolMemory, TargetMemory, Wished
+from scaler.core.memory import Memory, PoolMemory, TargetMemory, Wished
 from scaler.core.model import Actuation, Fleet, Missing, Phase, Pool, Pools, Quota, TargetKey
 from scaler.core.plan import Portion, Ruling, TargetPlan
 
@@ -73,7 +73,7 @@ class _Source:
 # --- From a target to its claim ----------------------------------------------------------------------------------
 
 
-def claim_of(want: int, case: Case, samples: Sequence[LoadSample]) -> Claim | None:
+def claim_of(want: int, case: Case, learned: Memory) -> Claim | None:
     """What the case's target lays claim to; None where it holds no GPUs, or where its count is not ours to set."""
     policy, fleet = case.policy, case.fleet
     if fleet.gpus_per_replica == 0 or policy.paused or policy.actuation is Actuation.ADVISE:
@@ -92,7 +92,7 @@ def claim_of(want: int, case: Case, samples: Sequence[LoadSample]) -> Claim | No
         has=has,
         going=placed - has + leaving,
         pending=min(fleet.requested, len(fleet.replicas) - leaving) - has,
-        products=_products(case.target.key, fleet, samples),
+        products=_products(case.target.key, fleet, learned),
         tried=1 if case.memory.pool is None else case.memory.pool.tried,
     )
 
@@ -106,10 +106,15 @@ def _floor_of(want: int, case: Case) -> int:
     return max(last, least(case.policy, case.target, case.share_percent, case.at_s))
 
 
-def _products(key: TargetKey, fleet: Fleet, samples: Sequence[LoadSample]) -> tuple[str, ...]:
-    """The classes of nodes that it is on; while it is on none, the last that one of its starts was measured on."""
+def _products(key: TargetKey, fleet: Fleet, learned: Memory) -> tuple[str, ...]:
+    """The classes of nodes that it is on; while it is on none, the last that one of its starts was measured on.
+
+    What a process before this one measured names none, but its capacities do: then it is the one most is known of.
+    """
     now = sorted({replica.node_class for replica in fleet.replicas if replica.node_class is not None})
-    before = [sample.node_class for sample in samples if sample.key == key and sample.node_class is not None]
+    samples = [each.node_class for each in learned.load_samples if each.key == key]
+    capacities = sorted((each for each in learned.capacities if each.key == key), key=lambda each: each.lines)
+    before = [product for product in (*(each.node_class for each in capacities), *samples) if product is not None]
     return tuple(now) or tuple(before[-1:])
 
 

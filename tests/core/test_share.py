@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from scaler.core import share
 from scaler.core.decide import decide, decide_again
 from scaler.core.limits import Case
-from scaler.core.memory import Memory
+from scaler.core.memory import CapacityMemory, Memory
 from scaler.core.model import Actuation, Fleet, Missing, Observation, Policy, Pool, Pools, Quota, Snapshot
 from scaler.core.plan import Portion, Ruling, SetReplicas
-from scaler.core.share import Claim, _filled, _giving, _portion, _rank, _shared, _Source, portions_of
-from tests.builders import START_S, fleet, key, seen, serving, unschedulable
+from scaler.core.share import Claim, _filled, _giving, _portion, _products, _rank, _shared, _Source, portions_of
+from tests.builders import START_S, fleet, key, sample, seen, serving, unschedulable
 from tests.core.one_pool import OnePool, model, turns
 
 some = settings(max_examples=150)
@@ -123,6 +123,24 @@ def test_products_are_shared_apart_unless_one_model_is_on_both() -> None:
 
 def test_where_there_is_one_product_a_model_that_is_nowhere_yet_is_sure_to_want_it() -> None:
     assert granted([claim("new", 3, products=())], h100(1)) == {"new": 1}
+
+
+def test_at_zero_the_class_of_node_is_the_last_it_started_on_or_after_a_restart_the_one_it_was_learned_on() -> None:
+    known = Memory(
+        at_s=START_S,
+        capacities=(
+            CapacityMemory(key=key(), node_class="L40S", lines=3.0),
+            CapacityMemory(key=key(), node_class="H100", lines=200.0),
+            CapacityMemory(key=key("v2"), node_class="A100", lines=300.0),
+        ),
+        load_samples=(sample(120.0, node_class=None),),
+    )
+    started = replace(known, load_samples=(sample(120.0, node_class="L40S"), sample(120.0, node_class=None)))
+
+    assert _products(key(), fleet(), known) == ("H100",)
+    assert _products(key(), fleet(), started) == ("L40S",)
+    assert _products(key(), fleet(*serving(1)), known) == ("H100",)
+    assert _products(key("v3"), fleet(), known) == ()
 
 
 def test_a_quota_bounds_its_own_namespace_only_and_lets_nobody_wait() -> None:
