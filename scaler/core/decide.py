@@ -163,9 +163,28 @@ def _entered(memory: Memory | None, at_s: float) -> Memory:
 
 
 def _unwatched(target: TargetMemory, at_s: float) -> TargetMemory:
-    # A clock that went back must not hand the budget out twice.
-    turns_at_s = None if target.turns_at_s is None else min(target.turns_at_s, at_s)
-    return TargetMemory(key=target.key, direction=target.direction, turns_left=target.turns_left, turns_at_s=turns_at_s)
+    """What is left of a target's memory when nobody looked: what was done and met, but not what was seen throughout.
+
+    What was done in a future that a clock took back was done now: it must neither free a pace nor hand a budget out.
+    """
+    shortage, pool = target.shortage, target.pool
+    return replace(
+        target,
+        known_from_s=None,
+        wished=(),
+        steady=(),
+        shared_from_s=None,
+        kept=(),
+        grown_at_s=_by(target.grown_at_s, at_s),
+        shrunk_at_s=_by(target.shrunk_at_s, at_s),
+        turns_at_s=_by(target.turns_at_s, at_s),
+        shortage=None if shortage is None else replace(shortage, began_s=min(shortage.began_s, at_s)),
+        pool=None if pool is None else replace(pool, since_s=min(pool.since_s, at_s)),
+    )
+
+
+def _by(mark_s: float | None, at_s: float) -> float | None:
+    return None if mark_s is None else min(mark_s, at_s)
 
 
 def _look(policy: Policy, observation: Observation, memory: Memory, at_s: float) -> _Sight:

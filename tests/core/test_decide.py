@@ -8,7 +8,7 @@ from math import isfinite, nan
 import pytest
 
 from scaler.core.decide import decide
-from scaler.core.memory import GAP_S, Memory, ReleaseMemory, TargetMemory
+from scaler.core.memory import GAP_S, Memory, PoolMemory, ReleaseMemory, Shortage, TargetMemory
 from scaler.core.model import (
     Fleet,
     FleetSeen,
@@ -126,6 +126,38 @@ def test_a_clock_that_goes_back_and_on_hands_out_the_turns_of_its_time_once(obse
     again = plan_of(QUIET, None, back, START_S + 1800.0).memory
 
     assert again.target(key()).turns_left == 1.5
+
+
+@pytest.mark.parametrize(("last_s", "since_s"), [(1800.0, 1900.0), (-9e9, 0.0)], ids=["gap", "back"])
+def test_a_gap_frees_no_pace_and_forgets_no_shortage(last_s: float, since_s: float) -> None:
+    """A clock that went back makes what was done in its future as if it were done now."""
+    done_s = START_S - (1900.0 if last_s > 0.0 else last_s)
+    memory = watched(
+        (240.0, 1),
+        last_s=last_s,
+        grown_at_s=done_s,
+        shrunk_at_s=done_s,
+        shortage=Shortage(began_s=done_s, wait_s=480.0, is_over=True),
+        pool=PoolMemory(gpus=8, since_s=done_s, tried=4),
+    )
+
+    kept = plan_of(seen(AWAY), memory=memory).memory.target(key())
+
+    assert (kept.known_from_s, kept.wished) == (None, ())
+    assert (kept.grown_at_s, kept.shrunk_at_s) == (START_S - since_s, START_S - since_s)
+    assert kept.shortage == Shortage(began_s=START_S - since_s, wait_s=480.0, is_over=True)
+    assert kept.pool == PoolMemory(gpus=8, since_s=START_S - since_s, tried=4)
+
+
+def test_a_tick_that_cannot_see_its_replicas_hands_out_no_second_step() -> None:
+    stepping = policy(behavior=replace(BEHAVIOR, grow_step=1, grow_period_s=600.0))
+    busy = seen(fleet(*serving(2, running=200)))
+
+    grown = plan_of(busy, stepping)
+    blind = plan_of(seen(AWAY), stepping, grown.memory, START_S + 15.0)
+    again = plan_of(seen(fleet(*serving(3, running=200, at_s=START_S + 30.0))), stepping, blind.memory, START_S + 30.0)
+
+    assert (grown.targets[0].replicas, again.targets[0].replicas) == (3, 3)
 
 
 def test_a_plan_is_as_of_the_snapshot() -> None:
