@@ -180,10 +180,15 @@ def forecast(course: Course, demand: Demand, ahead_s: float, unit_per_s: float) 
 
 
 def _queueing_per_s(moments: Sequence[Moment]) -> float:
+    """The requests a second that joined the queue of late.
+
+    One that was not there a scrape ago began, on average, half-way since.
+    """
     if len(moments) < 2:  # noqa: PLR2004 - a difference takes two
         return 0.0
     before, now = moments[-2:]
-    return max(0.0, now.waiting - before.waiting) / (now.at_s - before.at_s)
+    since_s = now.at_s - before.at_s
+    return max(0.0, now.waiting - before.waiting) / (since_s if before.waiting >= 1.0 else since_s / 2.0)
 
 
 def coverage_of(course: Course, ahead_s: float) -> float:

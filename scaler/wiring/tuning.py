@@ -27,7 +27,7 @@ SURE: Final = 0.995
 
 
 def looked_at(cell: Cell) -> tuple[Outcome, ...]:
-    """Ours in ``cell``, and again with the floor that it advised where it did."""
+    """Ours in ``cell``, and again with the floors that it advised where it did."""
     oracle = kept_bound(cell, SEED)
     return ours_in(cell, SEED, lambda job: outcome_of(job, oracle))
 

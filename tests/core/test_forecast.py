@@ -252,6 +252,13 @@ def test_a_queue_that_grows_is_demand_beyond_what_is_served() -> None:
     assert told.queueing_per_s == pytest.approx(2.0)
 
 
+def test_a_queue_that_was_not_there_a_scrape_ago_came_within_half_of_it() -> None:
+    """Mutant: a burst spread over the whole interval, which makes a floor for it too small by a third."""
+    known = queued((10.0, 0.0), (10.0, 30.0))
+
+    assert peak(known, 10.0).queueing_per_s == pytest.approx(4.0)
+
+
 @pytest.mark.parametrize(
     ("refused_per_s", "arriving"),
     [(0.0, 1.0), (2.0, 1.2), (30.0, 4.0), (1000.0, 4.0)],

@@ -90,5 +90,5 @@ def _on_first_seed(records: Iterable[Record]) -> dict[Cell, Outcome]:
         for record in records
         if record.outcome.job.contender.name == OURS and record.outcome.job.seed == SEEDS[0]
     ]
-    runs.sort(key=lambda outcome: outcome.job.contender.floor is not None)
+    runs.sort(key=lambda outcome: outcome.job.contender.floor or 0)
     return {outcome.job.cell: outcome for outcome in runs}

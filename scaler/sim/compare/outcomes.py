@@ -20,6 +20,9 @@ from scaler.sim.score import scored
 
 DIGITS: Final = 6
 
+FOLLOWED_MOST: Final = 3
+"""Bursts that a floor of one day met in part show the next day that they were larger."""
+
 TRAFFIC_SOURCES: Final = (
     *("sim/compare/cells.py", "sim/generated.py", "sim/workload.py", "sim/rates.py", "sim/trace.py"),
     *("sim/kernel.py", "sim/plant.py", "sim/state.py", "sim/latency.py", "sim/jit.py"),
@@ -119,12 +122,15 @@ def outcome_of(job: Job, oracle: Bounded) -> Outcome:
 
 
 def ours_in(cell: Cell, seed: int, run: Callable[[Job], Outcome]) -> tuple[Outcome, ...]:
-    """Ours in ``cell`` as ``run`` runs it, and again with the floor that it advised, where it did."""
-    plain = run(Job(cell=cell, contender=Contender(name=OURS), seed=seed))
-    if plain.advised is None:
-        return (plain,)
-    floored = Contender(name=OURS, floor=plain.advised)
-    return plain, run(Job(cell=cell, contender=floored, seed=seed))
+    """Ours in ``cell`` as ``run`` runs it, and again with the floor that it advised, until it advises no higher one.
+
+    A user who follows the condition Forecastable does so until it is True; here at most `FOLLOWED_MOST` times.
+    """
+    runs = [run(Job(cell=cell, contender=Contender(name=OURS), seed=seed))]
+    while len(runs) <= FOLLOWED_MOST and (runs[-1].advised or 0) > (runs[-1].job.contender.floor or 0):
+        floored = Contender(name=OURS, floor=runs[-1].advised)
+        runs.append(run(Job(cell=cell, contender=floored, seed=seed)))
+    return tuple(runs)
 
 
 def read_outcome(facts: Mapping[str, Any]) -> Outcome:

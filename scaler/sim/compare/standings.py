@@ -96,8 +96,8 @@ def standings(records: Iterable[Record]) -> tuple[Standing, ...]:
 
 
 def _last_word(outcomes: Sequence[Outcome]) -> Outcome:
-    """Of one policy on one seed: the run with a floor, if there is one."""
-    return max(outcomes, key=lambda one: one.job.contender.floor is not None)
+    """Of one policy on one seed: the run with the highest floor, if there is one."""
+    return max(outcomes, key=lambda one: one.job.contender.floor or 0)
 
 
 def _standing(part: Part, choice: Choice, cell: Cell, policy: str, outcomes: Sequence[Outcome]) -> Standing:

@@ -13,6 +13,8 @@ from scaler.sim.compare.outcomes import (
     PEER_SOURCES,
     Bounded,
     Job,
+    Outcome,
+    ours_in,
     outcome_of,
     read_outcome,
     sources_digest,
@@ -21,6 +23,25 @@ from tests.sim.compare.outcomes import CELL, outcome
 
 SMALL = Cell(workload="azure2023-conv", pool=0.5, load_s=45.0, engine="llama-3.1-8b/L40S")
 JOB = Job(cell=CELL, contender=Contender(name="knative", threshold=9.0), seed=1)
+
+
+@pytest.mark.parametrize(
+    ("advised", "floors"),
+    [
+        ({None: None}, [None]),
+        ({None: 9, 9: None}, [None, 9]),
+        ({None: 9, 9: 12, 12: 11}, [None, 9, 12]),
+        ({None: 9, 9: 12, 12: 14, 14: 15}, [None, 9, 12, 14]),
+    ],
+    ids=["none", "once", "until no higher one", "three times at most"],
+)
+def test_advice_is_followed_until_there_is_none(
+    advised: dict[int | None, int | None], floors: list[int | None]
+) -> None:
+    def run(job: Job) -> Outcome:
+        return outcome(floor=job.contender.floor, advised=advised[job.contender.floor])
+
+    assert [one.job.contender.floor for one in ours_in(CELL, 1, run)] == floors
 
 
 def test_an_outcome_that_was_written_reads_as_it_was() -> None:

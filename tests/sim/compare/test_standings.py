@@ -33,7 +33,9 @@ def test_an_interval_of_one_value_is_that_value_and_the_same_values_give_the_sam
 def test_ours_counts_with_the_floor_that_it_advised() -> None:
     plain, floored = outcome(attained=0.7, advised=9), outcome(attained=0.995, floor=9, hours=4.0)
 
-    (found,) = standings([record(plain), record(floored)])
+    low = outcome(attained=0.8, advised=9, floor=7, hours=9.0)
+
+    (found,) = standings([record(plain), record(floored), record(low)])
 
     assert (found.attained.value, found.ratio.value, found.floor) == (0.995, 2.0, 9)
 
