@@ -51,7 +51,7 @@ def test_on_off_traffic_turns_the_count_twice_an_hour_at_most(seed: int) -> None
 
 
 @pytest.mark.slow
-@not_reached("100 % at 51 to 53 replica-hours")
+@not_reached("100 % at 50 to 52 replica-hours")
 def test_on_off_traffic_is_in_time_from_the_third_hour_on_at_the_cost_of_a_constant() -> None:
     assert [missed("on-off", seed) for seed in SEEDS] == [{}, {}]
 
