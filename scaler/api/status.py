@@ -161,7 +161,7 @@ class LearnedDemand(StatusPart):
     role: Role
     """The role."""
     growth: Weights | None = None
-    """How often demand grew by so much within one look-ahead: factors, and the weight of the moments for each."""
+    """For how long demand grew by so much within one look-ahead: factors, and the seconds for each."""
     coverage: Share | None = None
     """The share of such growth that is prepared for."""
     highest_tokens_per_second: Measure | None = None

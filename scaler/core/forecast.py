@@ -90,10 +90,11 @@ def watched(course: Course, demand: Demand, ahead_s: float, unit_per_s: float) -
     """
     if isinstance(demand.tokens, Missing):
         return course
-    if course.moments and not 0.0 <= demand.at_s - course.moments[-1].at_s <= GAP_S:
+    if course.moments and abs(demand.at_s - course.moments[-1].at_s) > GAP_S:
         course = replace(course, moments=(), judged_to_s=None)
     if course.moments and course.moments[-1].at_s >= demand.at_s:
-        return course  # nothing was scraped since the last tick
+        # Nothing was scraped since the last tick, or a replica has joined whose only sample is older than all others.
+        return course
     moments = (*course.moments, moment_of(course.moments, demand, demand.tokens, course.request))
     course = replace(course, moments=moments)
     if is_steady(course):
@@ -114,7 +115,7 @@ def _judged(course: Course, ahead_s: float, least_per_s: float) -> Course:
         peak_per_s = _peak(course.moments, moment.at_s, ahead_s)
         # A day without work says nothing of how work grows.
         if peak_per_s > least_per_s:
-            growth[_step(peak_per_s / max(moment.tokens_per_s, least_per_s))] += after.at_s - moment.at_s
+            growth[step_of(peak_per_s / max(moment.tokens_per_s, least_per_s))] += after.at_s - moment.at_s
     return replace(
         course,
         highest_per_s=max(course.moments[-1].tokens_per_s, course.highest_per_s * kept),
@@ -129,19 +130,16 @@ def _peak(moments: Sequence[Moment], after_s: float, ahead_s: float) -> float:
     return max(moment.tokens_per_s for moment in moments if after_s < moment.at_s <= after_s + ahead_s)
 
 
-def _step(growth: float) -> int:
-    """The first step of `GROWTHS` that is not below ``growth``, or the last."""
-    for place, step in enumerate(GROWTHS):
-        if growth <= step:
-            return place
-    return len(GROWTHS) - 1
+def step_of(growth: float) -> int:
+    """The place of the first step of `GROWTHS` that is not below ``growth``, or of the last."""
+    return next((place for place, step in enumerate(GROWTHS) if growth <= step), len(GROWTHS) - 1)
 
 
 def growth_covered(course: Course, share: float) -> float:
     """The growth within a look-ahead that ``share`` of the moments, and of the prior, did not exceed."""
     weights = list(course.growth) or [0.0] * len(GROWTHS)
     for growth, part in PRIOR:
-        weights[_step(growth)] += part * PRIOR_S
+        weights[step_of(growth)] += part * PRIOR_S
     left = fsum(weights) * (1.0 - share)
     for place in reversed(range(len(GROWTHS))):
         left -= weights[place]

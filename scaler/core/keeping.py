@@ -12,7 +12,7 @@ from math import fsum, sqrt
 from typing import Final
 
 from scaler.core.capacity import SHAPE, SHAPE_SPREAD, WEIGHT_MOST, Line, precision_of, square_of, thetas_of
-from scaler.core.forecast import COVERAGE_LEAST, COVERAGE_MOST, GROWTHS
+from scaler.core.forecast import COVERAGE_LEAST, COVERAGE_MOST, GROWTHS, step_of
 from scaler.core.memory import DAY_S, CapacityMemory, Course
 from scaler.core.model import TargetKey
 
@@ -178,26 +178,21 @@ def _sums(squares: Sequence[Sequence[float]], thetas: Sequence[float], lines: fl
 
 
 def growth_told(course: Course) -> dict[float, float]:
-    """The weight of each step of growth that was seen."""
+    """The seconds of each step of growth that was seen."""
     return {step: weight for step, weight in zip(GROWTHS, course.growth, strict=False) if weight > 0.0}
 
 
 def growth_from(weights: Mapping[float, float]) -> tuple[float, ...]:
-    """The weights by step, each at the first step that is not below it; () where they are such as nobody counted.
+    """The seconds by step, each at the first step that is not below it; () where they are such as nobody counted.
 
-    Nobody counts more than a day of moments: a weight without bounds would never fade beside what comes.
+    Nobody counts more than a day: seconds without bounds would never fade beside what comes.
     """
     growth = [0.0] * len(GROWTHS)
     for factor, weight in weights.items():
         if not (factor >= 0.0 and 0.0 <= weight <= COUNTED_MOST_S):
             return ()
-        growth[_step_of(factor)] += weight
+        growth[step_of(factor)] += weight
     return tuple(growth) if 0.0 < fsum(growth) <= COUNTED_MOST_S else ()
-
-
-def _step_of(factor: float) -> int:
-    """The place of the first step that is not below ``factor``, or of the last."""
-    return next((place for place, step in enumerate(GROWTHS) if factor <= step), len(GROWTHS) - 1)
 
 
 def levels_told(course: Course) -> tuple[tuple[int, float], ...]:

@@ -323,7 +323,9 @@ def test_a_decoded_token_counts_as_three_and_a_half_prefilled_ones() -> None:
 # --- Gaps --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("away_s", [GAP_S + 1.0, 86400.0, -1.0], ids=["just too long", "a day", "clock went back"])
+@pytest.mark.parametrize(
+    "away_s", [GAP_S + 1.0, 86400.0, -GAP_S - 1.0], ids=["just too long", "a day", "clock went back"]
+)
 def test_a_gap_forgets_the_moments_and_keeps_what_was_counted(away_s: float) -> None:
     before = course(*[10.0] * 40)
     known = watched(before, demand(before.moments[-1].at_s + away_s, 30.0), AHEAD_S, 0.0)
@@ -331,6 +333,14 @@ def test_a_gap_forgets_the_moments_and_keeps_what_was_counted(away_s: float) -> 
     assert len(known.moments) == 1
     assert known.growth == before.growth
     assert not is_steady(known)
+
+
+def test_a_replica_that_joins_with_an_older_sample_than_all_others_forgets_nothing() -> None:
+    before = course(10.0, 12.0, 14.0)
+    joined = demand(before.moments[-1].at_s - 5.0, 15.0)
+
+    assert watched(before, joined, AHEAD_S, 0.0) == before
+    assert forecast(before, joined, AHEAD_S, 0.0) == peak(before, 15.0)
 
 
 def test_a_short_gap_forgets_nothing() -> None:
