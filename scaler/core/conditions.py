@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from scaler.core.demand import NOBODY_READ, NOBODY_READY
-from scaler.core.limits import stuck_replicas
-from scaler.core.model import Fleet, Missing, Observation, Policy, Replica, TargetKey
+from scaler.core.limits import least, stuck_replicas
+from scaler.core.model import WHOLE_PERCENT, Fleet, Missing, Observation, Policy, Replica, TargetKey
 from scaler.core.plan import Condition, FloorAdvice, LoadTime, Portion, Ruling
 from scaler.core.release import Shift, Stage
 from scaler.core.zero import coming, is_at_zero, start_told
@@ -56,7 +56,7 @@ def replicas_alike(slow: Sequence[tuple[Replica, float]]) -> Condition:
     return Condition(type="ReplicasAlike", status=False, reason="SlowReplica", message=message)
 
 
-def at_zero(policy: Policy, observation: Observation, slowest: LoadTime | None) -> tuple[Condition, ...]:
+def at_zero(policy: Policy, observation: Observation, slowest: LoadTime | None, at_s: float) -> tuple[Condition, ...]:
     """The condition AtZero of a policy that may go there, with what it costs; none of any other.
 
     ``slowest`` is the longest load time of its targets, None while none was seen.
@@ -67,11 +67,22 @@ def at_zero(policy: Policy, observation: Observation, slowest: LoadTime | None) 
     come = coming(observation)
     if all(is_at_zero(policy, target.key.role, observation) for target in policy.targets()):
         return (_resting(come, cost),)
+    kept = _kept(policy, observation, at_s)
+    if kept > 0:
+        message = f"the warm pool or a target's bound keeps {_count(kept, 'replica')}, whether or not anything comes"
+        return (Condition(type=AT_ZERO, status=False, reason="Kept", message=message),)
     if isinstance(come, Missing):
         message = f"the last replica stays, since it is not known what comes: {come.why}"
         return (Condition(type=AT_ZERO, status=False, reason="DemandUnknown", message=message),)
     message = f"the last replica goes once nothing has come for {policy.scale_to_zero.idle_s:.0f} s; at zero the next"
     return (Condition(type=AT_ZERO, status=False, reason="Serving", message=f"{message} request waits {cost}"),)
+
+
+def _kept(policy: Policy, observation: Observation, at_s: float) -> int:
+    """What the warm pool and the bounds make those targets have that have any replicas."""
+    targets = [(target, observation.fleet(target.key)) for target in policy.targets()]
+    has_any = [target for target, fleet in targets if isinstance(fleet, Fleet) and fleet.requested > 0]
+    return max((least(policy, target, WHOLE_PERCENT, at_s) for target in has_any), default=0)
 
 
 def _resting(come: Ruling | Missing, cost: str) -> Condition:

@@ -141,7 +141,7 @@ def _settled(alone: _Alone, portions: Mapping[TargetKey, Portion]) -> Plan:
             *conditions_of(policy, observation, sight.needs, shift, tuple(portions.values()), sight.at_s),
             forecastable(sight.advice),
             replicas_alike([(replica, speed) for replica, speed in sight.slow if speed < SICK_BELOW]),
-            *at_zero(policy, observation, _slowest(sight)),
+            *at_zero(policy, observation, _slowest(sight), sight.at_s),
         ),
         commands=commands_of(policy, observation, targets, weights),
         load_times={str(key): learned for key, learned in sight.load_times.items()},

@@ -19,7 +19,9 @@ from scaler.core.model import (
     Pools,
     ScaleToZero,
     Snapshot,
+    Target,
     Tokens,
+    Version,
 )
 from scaler.core.plan import Condition, Plan, Ruling
 from scaler.core.zero import coming
@@ -45,6 +47,7 @@ from tests.builders import (
 
 IDLE_S = 1800.0
 MAY_REST = policy(min_replicas=0, scale_to_zero=ScaleToZero(idle_s=IDLE_S))
+OWN_BOUND = replace(MAY_REST, versions=(Version(name="v1", targets=(Target(key=key(), min_replicas=1),)),))
 AWAY = Missing(why="the query demandQuery gave no result")
 STARTS = (sample(140.0),) * 7
 
@@ -392,6 +395,16 @@ def test_what_it_costs_is_told_in_seconds(observation: Observation, told: tuple[
 
     assert condition is not None
     assert (condition.status, condition.reason, condition.message) == told
+
+
+@pytest.mark.parametrize("asked", [replace(MAY_REST, warm_floor=2), OWN_BOUND], ids=["warm pool", "bound"])
+def test_nobody_is_told_that_the_last_replica_goes_while_a_floor_keeps_it(asked: Policy) -> None:
+    plan = plan_of(at_gateway(0.0), asked, idle())
+    condition = at_zero_of(plan)
+
+    assert condition is not None
+    assert (condition.status, condition.reason) == (False, "Kept")
+    assert plan.targets[0].replicas > 0
 
 
 def test_before_a_start_is_measured_the_cost_is_what_is_expected() -> None:
