@@ -9,6 +9,7 @@ from dataclasses import replace
 from math import fsum
 from typing import Final
 
+from scaler.core.demand import WINDOW_S
 from scaler.core.memory import Course, Moment
 from scaler.core.model import Demand, Tokens
 
@@ -16,7 +17,6 @@ DECODE_WEIGHT: Final = 3.5
 """Prefill tokens that a decoded one counts for: on the rows of reference/latency-model.md it takes 0.0022 + 0.006 +
 1/256 of a step where a prefilled one takes 0.0040, at 1200 tokens of context."""
 
-WINDOW_S: Final = 60.0
 MEAN_S: Final = 600.0
 """What a request is like is told from this long: in a minute of a small service a few long ones set the mean."""
 

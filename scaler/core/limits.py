@@ -18,8 +18,8 @@ from scaler.core.zero import start_told
 HOLD_LOAD_TIMES: Final = 0.3
 """A dip must last this share of the p90 load time before replicas go.
 
-Three quarters of a load time cost 3 % more on the public grid and attained no more: what a shrink must leave for rises
-(`consolidate`) already keeps those dips apart that come back."""
+Three quarters of a load time cost 1 to 2 % more on the public grid and attained no more: what a shrink must leave for
+rises (`consolidate`) already keeps those dips apart that come back."""
 
 HOLD_LEAST_S: Final = 120.0
 """Below eight scrapes of 15 s a dip and two late samples look the same, and a restart saw nothing yet."""

@@ -10,6 +10,7 @@ from math import ceil, sqrt
 from typing import Final
 
 from scaler.core.capacity import Belief
+from scaler.core.demand import WINDOW_S
 from scaler.core.forecast import Forecast
 from scaler.core.model import WHOLE_PERCENT, Demand, Fleet, Missing, Policy, Tokens
 from scaler.core.plan import LoadTime, Ruling
@@ -81,8 +82,6 @@ A minute of n requests, whose work varies by as much as it is, varies by sqrt(2 
 480, so a minute is off by 6.5 %, and a shrink leaves 15 %. Without it constant load turned up to 11 times in six hours.
 """
 
-NOISE_WINDOW_S: Final = 60.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
@@ -134,7 +133,7 @@ class Outlook:
     @property
     def noise(self) -> float:
         """The share by which a minute's work may be off, by chance alone."""
-        requests = self.flow.requests_per_s * NOISE_WINDOW_S
+        requests = self.flow.requests_per_s * WINDOW_S
         return min(NOISE_SPREADS * sqrt(2.0 / requests), NOISE_MOST) if requests > 0.0 else NOISE_MOST
 
     @property
