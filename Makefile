@@ -6,9 +6,9 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-
 	--custom-compile-command "make lock (from $$($(BIN)/python tools/stale.py --digest))" pyproject.toml
 
 FAST_TESTS = $(BIN)/python -m pytest -m "not slow and not bench" --quiet --numprocesses auto
-# The tests of tests/cluster share one control plane, so they run in one process, alone on the machine.
+# The tests of tests/cluster share one control plane, so they run in one process, in their order, alone on the machine.
 SLOW_TESTS = $(BIN)/python -m pytest -m "slow and not bench" --ignore tests/cluster --quiet --numprocesses auto
-CLUSTER_TESTS = $(BIN)/python -m pytest -m "slow and not bench" tests/cluster
+CLUSTER_TESTS = $(BIN)/python -m pytest -m "slow and not bench" -p no:randomly tests/cluster
 
 .PHONY: help demo test e2e e2e-vllm check format lock crd proto testbed dev bench
 

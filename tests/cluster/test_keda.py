@@ -141,6 +141,8 @@ def test_five_minutes_without_us_and_an_api_server_that_restarts_in_them_cost_no
 def test_a_scaled_object_made_while_nobody_answers_holds_and_is_followed_once_somebody_does(
     keda: Keda, tenant: Tenant, world: World, start: Start
 ) -> None:
+    keda.resolve({})
+    keda.restart_operator()  # it may have a connection left from a test before, to the same address
     start(**answering())
     service = Following.added(tenant, "llama", 3)
     service.need(5)
