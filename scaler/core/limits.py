@@ -24,6 +24,9 @@ rises (`consolidate`) already keeps those dips apart that come back."""
 HOLD_LEAST_S: Final = 120.0
 """Below eight scrapes of 15 s a dip and two late samples look the same, and a restart saw nothing yet."""
 
+WATCHED_LEAST_S: Final = 60.0
+"""What a new process has seen for four scrapes it knows, where the policy asks for a shorter hold than ours."""
+
 UNSCHEDULABLE_PATIENCE_S: Final = 60.0
 """A replica that no node takes for this long has met a shortage; the scheduler retries within seconds."""
 
@@ -169,7 +172,7 @@ def wake(wish: int, case: Case) -> Ruling | None:
 def full_window(wish: int, case: Case) -> Ruling | None:
     """After a start, a new leader or a gap, nothing shrinks before the demand has been seen for a whole hold."""
     seen_s = _since(case.memory.known_from_s, case.at_s)
-    window_s = max(HOLD_LEAST_S, case.hold_s)
+    window_s = max(WATCHED_LEAST_S, case.hold_s)
     if wish >= case.requested or seen_s >= window_s:
         return None
     because = f"the demand has been seen for {seen_s:.0f} s without a gap, shrinking needs {window_s:.0f} s"

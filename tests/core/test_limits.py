@@ -238,8 +238,8 @@ def test_a_growth_by_steps_waits_for_its_period(grown_s_ago: float | None, ruled
         (299.9, None, 8),
         (300.0, None, 2),  # three tenths of 1000 s
         (600.0, 601.0, 8),
-        (119.9, 0.0, 8),  # a restart is watched for two minutes, whatever the hold
-        (120.0, 0.0, 2),
+        (59.9, 0.0, 8),  # a restart is watched for a minute, whatever the hold
+        (60.0, 0.0, 2),
     ],
 )
 def test_nothing_shrinks_before_a_full_window(known_s: float | None, hold_s: float | None, ruled: int) -> None:
