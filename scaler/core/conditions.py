@@ -119,30 +119,43 @@ def _capacity_available(
         key, missing = unseen[0]
         message = f"the replicas of {key} are not known: {missing.why}"
         return Condition(type="CapacityAvailable", status=None, reason="NotSeen", message=message)
-    short = [portion for portion in portions if portion.granted < portion.want]
-    if short:
-        message = f"{short[0].key}: {short[0].because}"
-        return Condition(type="CapacityAvailable", status=False, reason="GpusShort", message=message)
-    for key, fleet in fleets:
-        shortage = _shortage(key, fleet, policy, at_s) if isinstance(fleet, Fleet) else None
-        if shortage is not None:
-            return shortage
+    # What the API server itself refuses goes first: a policy's floor is asked for beyond its portion.
+    found = [
+        *(_refused(key, fleet) for key, fleet in fleets if isinstance(fleet, Fleet)),
+        *(_short(portion) for portion in portions),
+        *(_stuck(key, fleet, policy, at_s) for key, fleet in fleets if isinstance(fleet, Fleet)),
+    ]
     message = "no replica is refused, or waits for a node beyond its patience"
-    return Condition(type="CapacityAvailable", status=True, reason="Scheduled", message=message)
+    has_all = Condition(type="CapacityAvailable", status=True, reason="Scheduled", message=message)
+    return next((condition for condition in found if condition is not None), has_all)
 
 
-def _shortage(key: TargetKey, fleet: Fleet, policy: Policy, at_s: float) -> Condition | None:
-    """What the fleet wants and cannot have, None where it has all."""
-    gpus = f"{_count(fleet.gpus_per_replica, 'GPU')} each"
-    if fleet.refused is not None:
-        wanting = f"{_count(fleet.refused.replicas, 'replica')} of {key} cannot be created"
-        message = f"{wanting}, {gpus}: {fleet.refused.why}"
-        return Condition(type="CapacityAvailable", status=False, reason="ReplicasRefused", message=message)
+def _refused(key: TargetKey, fleet: Fleet) -> Condition | None:
+    if fleet.refused is None:
+        return None
+    wanting = f"{_count(fleet.refused.replicas, 'replica')} of {key} cannot be created"
+    message = f"{wanting}, {_gpus_each(fleet)}: {fleet.refused.why}"
+    return Condition(type="CapacityAvailable", status=False, reason="ReplicasRefused", message=message)
+
+
+def _short(portion: Portion) -> Condition | None:
+    if portion.granted >= portion.want:
+        return None
+    message = f"{portion.key}: {portion.because}"
+    return Condition(type="CapacityAvailable", status=False, reason="GpusShort", message=message)
+
+
+def _stuck(key: TargetKey, fleet: Fleet, policy: Policy, at_s: float) -> Condition | None:
     stuck = stuck_replicas(fleet, policy, at_s)
     if not stuck:
         return None
-    message = f"{_count(len(stuck), 'replica')} of {key} cannot start, {gpus}; the first is {stuck[0].name}"
+    what = f"{_count(len(stuck), 'replica')} of {key} cannot start"
+    message = f"{what}, {_gpus_each(fleet)}; the first is {stuck[0].name}"
     return Condition(type="CapacityAvailable", status=False, reason="ReplicasStuck", message=message)
+
+
+def _gpus_each(fleet: Fleet) -> str:
+    return f"{_count(fleet.gpus_per_replica, 'GPU')} each"
 
 
 def _count(count: int, noun: str) -> str:

@@ -86,13 +86,13 @@ class World:
         return next((each for each in self.status(name).get("conditions", []) if each["type"] == kind), {})
 
     def wait_for_condition(
-        self, kind: str, status: str, name: str = "llama", *, within_s: float = 60.0
+        self, kind: str, status: str, name: str = "llama", *, reason: str | None = None, within_s: float = 60.0
     ) -> dict[str, Any]:
-        """The condition, once it has this status."""
+        """The condition, once it has this status, and this reason where one is named."""
         return wait_for(
-            f"{kind}={status}",
+            f"{kind}={status}" + ("" if reason is None else f" for {reason}"),
             lambda: self.condition(kind, name),
-            lambda found: found.get("status") == status,
+            lambda found: found.get("status") == status and reason in (None, found.get("reason")),
             within_s=within_s,
         )
 

@@ -180,7 +180,7 @@ def test_a_stateful_set_that_meets_a_quota_says_so_until_there_is_more(
     world.add_policy(versions=[{"name": "v1", "targets": [target]}], replicas={"min": 4, "max": 4})
 
     start()
-    missing = world.wait_for_condition("CapacityAvailable", "False")
+    missing = world.wait_for_condition("CapacityAvailable", "False", reason="ReplicasRefused")
 
     assert tenant.api.get(f"{path}/llama")["spec"]["replicas"] == 4
     assert missing["message"].startswith("2 replicas of v1 cannot be created, 1 GPU each: ")
