@@ -199,6 +199,22 @@ def slower(memory: CapacityMemory, fleet: Fleet) -> tuple[tuple[Replica, float],
     return tuple((one.replica, speed) for one, speed in pairs if speed is not None and speed < SLOW_BELOW)
 
 
+def slowness(memory: CapacityMemory, fleet: Fleet) -> float | None:
+    """How many times as long as is believed the middle replica took for its last minute; 1 where none can be timed.
+
+    None where one can, and no line was learned since the start: what is believed comes from before it, or is none.
+    """
+    seen = _all_seen(memory, fleet)
+    if not seen:
+        return 1.0
+    thetas = thetas_of(memory)
+    if memory.at_s is None or thetas is None:
+        return None
+    told = sorted(_told(one.line, thetas) for one in seen)
+    middle = told[len(told) // 2]
+    return 1.0 / middle if middle > 0.0 else None
+
+
 def speeds_of(memory: CapacityMemory, seen: Sequence[_Seen]) -> list[float | None]:
     """How fast each is beside the middle one, None where they are too few to tell."""
     thetas = thetas_of(memory)

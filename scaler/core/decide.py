@@ -29,7 +29,7 @@ from scaler.core.model import (
     TargetKey,
     Version,
 )
-from scaler.core.need import Asked, learned_of, slow_of, work_of
+from scaler.core.need import Asked, learned_of, slow_of, slowness_of, work_of
 from scaler.core.plan import FloorAdvice, LoadTime, Plan, Portion, Ruling, TargetPlan
 from scaler.core.share import Claim, claim_of, portions_of, shared, with_portion
 from scaler.core.wish import wish_of
@@ -42,7 +42,7 @@ class _Sight:
 
     ``late`` counts the starts of each target that may never end, ``needs`` are what it would need for all the work of
     its role; ``unheard``, the replicas whose work that does not count, are by role; ``slow`` are the replicas that are
-    much slower than their like.
+    much slower than their like, ``slowness`` how many times slower than believed all of a target are.
     """
 
     policy: Policy
@@ -55,6 +55,7 @@ class _Sight:
     advice: tuple[FloorAdvice, ...]
     tokens_per_s: Mapping[str, float]
     slow: tuple[tuple[Replica, float], ...]
+    slowness: Mapping[TargetKey, float | None]
     unheard: Mapping[str, tuple[Replica, ...]]
 
 
@@ -224,6 +225,7 @@ def _look(policy: Policy, observation: Observation, memory: Memory, at_s: float)
         advice=work.advice,
         tokens_per_s={str(key): carried for key, carried in work.tokens_per_s.items()},
         slow=slow,
+        slowness=slowness_of(capacities, believed, at_s),
         unheard={role: unheard(Role(role), observation, policy, at_s) for role in _roles(policy)},
     )
 
@@ -324,6 +326,7 @@ def _case(target: Target, sight: _Sight, traffic: _Traffic | None) -> Case | Non
         steady=_steady(sight.needs[key], share_percent),
         idle_for_s=_idle_for_s(key, sight, traffic),
         is_waking=share_percent > 0 and _is_waking(key, sight),
+        slowness=sight.slowness.get(key, 1.0),
     )
 
 

@@ -15,6 +15,7 @@ RULE_WORDS: Final = {
     "step_up": "Growing in steps",
     "wake": "Woken",
     "full_window": "Watched too short",
+    "checked": "Belief not borne out",
     "intact": "Work not seen",
     "hold": "Held",
     "consolidate": "Would have to grow again",

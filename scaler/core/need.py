@@ -11,7 +11,7 @@ from typing import Final
 
 from scaler.core.advice import advised, reckoned
 from scaler.core.arrivals import is_steady, queue_stood, tokens_of
-from scaler.core.capacity import QUEUE_LEAST, QUEUE_SHARE, Belief, belief_of, learned, slower
+from scaler.core.capacity import QUEUE_LEAST, QUEUE_SHARE, Belief, belief_of, learned, slower, slowness
 from scaler.core.demand import demand_of
 from scaler.core.forecast import SIGNALS_AGE_S, adapted, forecast, watched
 from scaler.core.memory import CapacityMemory, Course, Memory
@@ -77,6 +77,23 @@ def slow_of(
         if capacity.key in fleets
         for pair in slower(capacity, _of_class(fleets[capacity.key], capacity.node_class or "", at_s))
     )
+
+
+def slowness_of(
+    capacities: Sequence[CapacityMemory], fleets: Mapping[TargetKey, Fleet], at_s: float
+) -> Mapping[TargetKey, float | None]:
+    """How many times as long as is believed each target's replicas took for their last minute (see `slowness`).
+
+    The largest of its kinds of node; None where one of them has not taught anything since the start.
+    """
+    found: dict[TargetKey, float | None] = {}
+    for capacity in capacities:
+        if capacity.key not in fleets:
+            continue
+        own = slowness(capacity, _of_class(fleets[capacity.key], capacity.node_class or "", at_s))
+        before = found.get(capacity.key, 1.0)
+        found[capacity.key] = None if own is None or before is None else max(own, before)
+    return found
 
 
 def _of_class(fleet: Fleet, node_class: str, at_s: float) -> Fleet:

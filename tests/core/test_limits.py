@@ -78,6 +78,7 @@ def test_the_order_of_the_rules() -> None:
         "step_up",
         "wake",
         "full_window",
+        "checked",
         "intact",
         "hold",
         "consolidate",
@@ -97,6 +98,7 @@ def test_a_ruling_bears_the_name_of_its_rule() -> None:
         memory=replace(wished((10.0, 7)), known_from_s=None, direction=1, shortage=OVER),
         unheard=(lost(),),
         steady=2,
+        slowness=None,
     )
 
     at_zero = case(0, asked=TO_ZERO, fleet=fleet(requested=0), is_waking=True)
@@ -253,6 +255,37 @@ def test_the_window_says_what_it_has_seen() -> None:
 
     assert because(limits.full_window, 2, case(memory=memory)) == (
         "the demand has been seen for 45 s without a gap, shrinking needs 300 s"
+    )
+
+
+@pytest.mark.parametrize(
+    ("slowness", "known_s", "ruled"),
+    [
+        (1.0, 0.0, 2),
+        (1.05, 9e9, 2),  # within the noise of a minute
+        (1.06, 9e9, 8),
+        (0.5, 9e9, 2),  # faster than is believed: fewer do
+        (None, 0.0, 8),
+        (None, 899.9, 8),
+        (None, 900.0, 2),  # traffic that is never steady
+    ],
+)
+def test_nothing_shrinks_on_a_belief_that_no_minute_bears_out(
+    slowness: float | None, known_s: float, ruled: int
+) -> None:
+    memory = replace(WATCHED, known_from_s=START_S - known_s)
+
+    assert after(limits.checked, 2, case(8, memory=memory, slowness=slowness)) == ruled
+
+
+def test_what_a_belief_lacks_is_told() -> None:
+    memory = replace(WATCHED, known_from_s=START_S - 140.0)
+
+    assert because(limits.checked, 2, case(memory=memory, slowness=1.84)) == (
+        "the replicas took 1.84 times as long for their last minute as is believed"
+    )
+    assert because(limits.checked, 2, case(memory=memory, slowness=None)) == (
+        "no steady minute has told what a replica carries in the 140 s since the start"
     )
 
 
@@ -606,6 +639,7 @@ wishes = st.integers(0, 60)
 UPWARDS: tuple[Rule, ...] = (limits.room, limits.probe, limits.step_up)
 DOWNWARDS: tuple[Rule, ...] = (
     limits.full_window,
+    limits.checked,
     limits.intact,
     limits.hold,
     limits.consolidate,

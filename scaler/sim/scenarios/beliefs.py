@@ -17,6 +17,7 @@ QUARTER_S: Final = 900.0
 SHARE_WITH_A_WRONG_BELIEF: Final = 0.97
 LESSON_SEED: Final = 99
 CAPACITY_LOAD_S: Final = 60.0
+WAVES_LOAD_S: Final = 300.0
 STARTS_LOAD_S: Final = 300.0
 
 TOKENS_PER_S: Final = 8400.0
@@ -55,6 +56,23 @@ def _carries(name: str, speed: float, about: str, why: str, least: float) -> Sce
             ),
         ),
         told_at_s=(142.5, 307.5),
+    )
+
+
+def _in_waves(name: str, speed: float, about: str, why: str, least: float) -> Scenario:
+    return Scenario(
+        name=name,
+        about=f"eight replicas' worth, in a quarter of an hour twelve, then four, a load time of 300 s, and {about}",
+        why=why,
+        setting=lambda: Setting(
+            traffic=chat(course((0, 8), (QUARTER_S, 12), (3 * QUARTER_S, 4), (HOUR_S, 8), (5 * QUARTER_S, 12))),
+            warm=10,
+            load_s=WAVES_LOAD_S,
+            most=96,
+            memory=taught(speed),
+        ),
+        musts=(Must(claim="in time, in the first hour", measure=in_time(0.0, HOUR_S), least=least, form=".2%"),),
+        told_at_s=(142.5, 232.5),
     )
 
 
@@ -105,6 +123,20 @@ BELIEFS: Final = (
         0.5,
         "a belief of half of what a replica carries",
         "Everything seems to be twice as much as it is: dear, until it is learned.",
+        SHARE_WITH_A_WRONG_BELIEF,
+    ),
+    _in_waves(
+        "waves-true",
+        1.0,
+        "the right belief of what a replica carries",
+        "What the one that follows is measured against.",
+        SHARE,
+    ),
+    _in_waves(
+        "waves-twice",
+        2.0,
+        "a belief of twice what a replica carries",
+        "Two replicas of ten that go in the first minutes are missed for a load time, since the wave rises.",
         SHARE_WITH_A_WRONG_BELIEF,
     ),
     _starts(

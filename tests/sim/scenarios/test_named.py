@@ -163,6 +163,14 @@ def test_a_belief_of_twice_what_a_replica_carries_leaves_97_per_cent_in_time_in_
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", ["waves-true", "waves-twice"])
+def test_a_belief_of_twice_what_a_replica_carries_takes_none_away_before_it_is_borne_out(name: str, seed: int) -> None:
+    """Killed by a core without the rule `checked`: 87 to 92 % in time."""
+    assert missed(name, seed) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("name", ["starts-true", "starts-quarter", "starts-fourfold"])
 def test_a_load_time_that_is_expected_wrong_by_four_is_right_after_five_starts(name: str, seed: int) -> None:
     assert missed(name, seed) == {}
