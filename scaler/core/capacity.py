@@ -70,6 +70,10 @@ PREFILL_STEP_TOKENS: Final = 4096.0
 On the rows of reference/latency-model.md its overhead is then 2 to 5 % of a step, so to be wrong by two costs 5 %.
 """
 
+SPEAKS_FOR_S: Final = 900.0
+"""For so long a steady minute speaks for or against the belief, and for so long after a start one is waited for:
+traffic that is never steady for a minute teaches nothing."""
+
 SICK_BELOW: Final = 0.6
 """A replica that has this share of the speed of the middle one is sick: noise of a minute stays within a fifth."""
 
@@ -189,7 +193,8 @@ def learned(memory: CapacityMemory, fleet: Fleet, *, queue_stood: bool = True) -
         return memory
     speeds = speeds_of(memory, seen)
     alike = [one for one, speed in zip(seen, speeds, strict=True) if speed is None or speed >= SICK_BELOW]
-    return _with(memory, alike or seen, queue_stood=queue_stood)
+    after = _with(memory, alike or seen, queue_stood=queue_stood)
+    return replace(after, slowness=_slowness(after, alike or seen))
 
 
 def slower(memory: CapacityMemory, fleet: Fleet) -> tuple[tuple[Replica, float], ...]:
@@ -199,20 +204,9 @@ def slower(memory: CapacityMemory, fleet: Fleet) -> tuple[tuple[Replica, float],
     return tuple((one.replica, speed) for one, speed in pairs if speed is not None and speed < SLOW_BELOW)
 
 
-def slowness(memory: CapacityMemory, fleet: Fleet) -> float | None:
-    """How many times as long as is believed the middle replica took for its last minute; 1 where none can be timed.
-
-    None where one can, and no line was learned since the start: what is believed comes from before it, or is none.
-    """
-    seen = _all_seen(memory, fleet)
-    if not seen:
-        return 1.0
-    thetas = thetas_of(memory)
-    if memory.at_s is None or thetas is None:
-        return None
-    told = sorted(_told(one.line, thetas) for one in seen)
-    middle = told[len(told) // 2]
-    return 1.0 / middle if middle > 0.0 else None
+def is_timed(memory: CapacityMemory, fleet: Fleet) -> bool:
+    """Whether the last minute of a ready replica can be timed."""
+    return bool(_all_seen(memory, fleet))
 
 
 def speeds_of(memory: CapacityMemory, seen: Sequence[_Seen]) -> list[float | None]:
@@ -223,6 +217,14 @@ def speeds_of(memory: CapacityMemory, seen: Sequence[_Seen]) -> list[float | Non
     told = [_told(one.line, thetas) for one in seen]
     middle = sorted(told)[len(told) // 2]
     return [each / middle for each in told]
+
+
+def _slowness(memory: CapacityMemory, seen: Sequence[_Seen]) -> float | None:
+    """How many times as long as is believed the middle one took; None where nothing is believed."""
+    thetas = thetas_of(memory)
+    told = sorted(_told(one.line, thetas) for one in seen) if thetas is not None else []
+    middle = told[len(told) // 2] if told else 0.0
+    return 1.0 / middle if middle > 0.0 else None
 
 
 def _told(line: Line, thetas: Line) -> float:

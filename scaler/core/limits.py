@@ -10,7 +10,7 @@ from functools import cached_property
 from math import ceil
 from typing import Final
 
-from scaler.core.capacity import MISFIT_MOST
+from scaler.core.capacity import MISFIT_MOST, SPEAKS_FOR_S
 from scaler.core.memory import Shortage, TargetMemory, Wished
 from scaler.core.model import WHOLE_PERCENT, Fleet, Phase, Policy, Replica, Target
 from scaler.core.plan import LoadTime, Ruling, TargetPlan
@@ -27,9 +27,6 @@ HOLD_LEAST_S: Final = 120.0
 
 WATCHED_LEAST_S: Final = 60.0
 """What a new process has seen for four scrapes it knows, where the policy asks for a shorter hold than ours."""
-
-CHECKED_WITHIN_S: Final = 900.0
-"""Traffic that is never steady for a minute teaches nothing: after a quarter of an hour replicas go all the same."""
 
 UNSCHEDULABLE_PATIENCE_S: Final = 60.0
 """A replica that no node takes for this long has met a shortage; the scheduler retries within seconds."""
@@ -63,8 +60,8 @@ class Case:
     ``demand_known`` whether the wish rests on a demand at all, ``unheard`` the replicas of its role, of any version,
     whose work is not in that demand, ``steady`` what a shrink must leave. ``idle_for_s`` is for how long nothing has
     come, None while the last replica may not go; ``is_waking`` says that something comes and nobody is asked for.
-    ``slowness`` is how many times as long as is believed the replicas took for their last minute, None while nothing
-    since the start has spoken for or against the belief.
+    ``slowness`` is how many times as long as is believed the replicas took for their last steady minute, None while
+    nothing since the start has spoken for or against the belief.
     """
 
     policy: Policy
@@ -192,7 +189,7 @@ def checked(wish: int, case: Case) -> Ruling | None:
         return None
     seen_s = _since(case.memory.known_from_s, case.at_s)
     if case.slowness is None:
-        if seen_s >= CHECKED_WITHIN_S:
+        if seen_s >= SPEAKS_FOR_S:
             return None
         because = f"no steady minute has told what a replica carries in the {seen_s:.0f} s since the start"
         return _no_less_than(case.requested, wish, "checked", because, {"seen_s": seen_s})

@@ -88,7 +88,8 @@ class CapacityMemory:
     """What was learned of one target's replicas on one kind of node; see `capacity`, which reads and writes it.
 
     ``moments`` are the weighted sums of its lines (ten of squares, four of values), ``lines`` their weight, ``scale``
-    how much slower than they say replicas are of late. ``at_s`` is the newest sample in it.
+    how much slower than they say replicas are of late. ``at_s`` is the newest sample in it. ``slowness`` is how many
+    times as long as is believed now the last ones took, None before the first since the start.
     """
 
     key: TargetKey
@@ -98,6 +99,7 @@ class CapacityMemory:
     lines: float = 0.0
     scale: float = 1.0
     sequences_most: float = 256.0
+    slowness: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

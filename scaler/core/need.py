@@ -11,7 +11,7 @@ from typing import Final
 
 from scaler.core.advice import advised, reckoned
 from scaler.core.arrivals import is_steady, queue_stood, tokens_of
-from scaler.core.capacity import QUEUE_LEAST, QUEUE_SHARE, Belief, belief_of, learned, slower, slowness
+from scaler.core.capacity import QUEUE_LEAST, QUEUE_SHARE, SPEAKS_FOR_S, Belief, belief_of, is_timed, learned, slower
 from scaler.core.demand import demand_of
 from scaler.core.forecast import SIGNALS_AGE_S, adapted, forecast, watched
 from scaler.core.memory import CapacityMemory, Course, Memory
@@ -82,18 +82,31 @@ def slow_of(
 def slowness_of(
     capacities: Sequence[CapacityMemory], fleets: Mapping[TargetKey, Fleet], at_s: float
 ) -> Mapping[TargetKey, float | None]:
-    """How many times as long as is believed each target's replicas took for their last minute (see `slowness`).
+    """How many times as long as is believed each target's replicas took for their last steady minute.
 
-    The largest of its kinds of node; None where one of them has not taught anything since the start.
+    The largest of its kinds of node; None where one of them has work, and has not taught anything since the start.
     """
+    known = {(capacity.key, capacity.node_class or ""): capacity for capacity in capacities}
     found: dict[TargetKey, float | None] = {}
-    for capacity in capacities:
-        if capacity.key not in fleets:
-            continue
-        own = slowness(capacity, _of_class(fleets[capacity.key], capacity.node_class or "", at_s))
-        before = found.get(capacity.key, 1.0)
-        found[capacity.key] = None if own is None or before is None else max(own, before)
+    for key, fleet in fleets.items():
+        classes = sorted({replica.node_class or "" for replica in fleet.ready()})
+        told = [
+            _slowness(
+                known.get((key, each), CapacityMemory(key=key, node_class=each)), _of_class(fleet, each, at_s), at_s
+            )
+            for each in classes
+        ]
+        found[key] = None if None in told else max((each for each in told if each is not None), default=1.0)
     return found
+
+
+def _slowness(capacity: CapacityMemory, fleet: Fleet, at_s: float) -> float | None:
+    """As `slowness_of`, on one kind of node; of replicas without work, or of long ago, nothing speaks against them."""
+    if not is_timed(capacity, fleet):
+        return 1.0
+    if capacity.at_s is None or capacity.slowness is None:
+        return None
+    return capacity.slowness if at_s - capacity.at_s <= SPEAKS_FOR_S else 1.0
 
 
 def _of_class(fleet: Fleet, node_class: str, at_s: float) -> Fleet:

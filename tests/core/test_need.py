@@ -20,7 +20,7 @@ from scaler.core.model import (
     TargetKey,
     Version,
 )
-from scaler.core.need import Asked, WorkSeen, believed, learned_of, slow_of, work_of
+from scaler.core.need import Asked, WorkSeen, believed, learned_of, slow_of, slowness_of, work_of
 from scaler.core.plan import LoadTime, Ruling
 from scaler.sim.latency import LLAMA_8B_H100
 from tests.builders import START_S, fleet, key, load, policy, ready, seen, serving, starting, version, work
@@ -496,3 +496,42 @@ def test_slow_replicas_are_named_among_their_like() -> None:
     told = slow_of([capacity()], fleets, START_S)
 
     assert [(replica.name, round(share, 1)) for replica, share in told] == [("ill", 0.3)]
+
+
+# --- Whether a minute has borne the belief out -------------------------------------------------------------------
+
+
+def test_a_belief_from_before_the_start_is_not_borne_out_until_a_minute_was_learned() -> None:
+    """What `capacity` gives is remembered: nothing was learned since the start."""
+    now = busy(4, 0.5)
+    remembered = replace(capacity(), slowness=None)
+
+    assert slowness_of([], {key(): now}, START_S) == {key(): None}
+    assert slowness_of([remembered], {key(): now}, START_S) == {key(): None}
+    assert slowness_of([learned(remembered, now)], {key(): now}, START_S) == {key(): pytest.approx(1.0, rel=0.05)}
+
+
+@pytest.mark.parametrize(("age_s", "told"), [(900.0, 1.5), (900.1, 1.0)])
+def test_a_minute_of_long_ago_speaks_against_nobody(age_s: float, told: float) -> None:
+    slow = replace(capacity(), at_s=START_S - age_s, slowness=1.5)
+
+    assert slowness_of([slow], {key(): busy(4, 0.5)}, START_S) == {key(): told}
+
+
+@pytest.mark.parametrize("idle", [fleet(ready()), fleet(), fleet(starting())], ids=["no work", "none", "not ready"])
+def test_replicas_without_work_bear_nothing_out_and_need_not(idle: Fleet) -> None:
+    slow = replace(capacity(), at_s=START_S, slowness=1.5)
+
+    assert slowness_of([slow], {key(): idle}, START_S) == {key(): 1.0}
+
+
+def test_the_slowest_kind_of_node_counts() -> None:
+    others = [replace(ready(f"l{index}", load=CHAT.minute(0.5)), node_class="L40S") for index in range(3)]
+    both = fleet(*busy(4, 0.5).replicas, *others)
+    known = [
+        replace(capacity(node_class=each), at_s=START_S, slowness=slowness)
+        for each, slowness in (("H100", 1.0), ("L40S", 1.3))
+    ]
+
+    assert slowness_of(known, {key(): both}, START_S) == {key(): 1.3}
+    assert slowness_of(known[:1], {key(): both}, START_S) == {key(): None}
