@@ -160,7 +160,8 @@ def step_up(wish: int, case: Case) -> Ruling | None:
         return None
     period_s = case.policy.behavior.grow_period_s
     resting = case.memory.grown_at_s is not None and case.at_s - case.memory.grown_at_s < period_s
-    most = case.requested if resting else case.requested + step
+    # What was decided and is not carried out yet is said again: KEDA would take back and forth for two decisions.
+    most = max(case.requested, case.memory.asked or 0) if resting else case.requested + step
     because = f"behavior.scaleUp allows {step} more every {period_s:.0f} s"
     return _no_more_than(most, wish, "step_up", because, {"step": step, "period_s": period_s})
 
@@ -242,10 +243,12 @@ def step_down(wish: int, case: Case) -> Ruling | None:
     if wish >= case.requested:
         return None
     resting = case.memory.shrunk_at_s is not None and case.at_s - case.memory.shrunk_at_s < behavior.shrink_period_s
-    step = 0 if resting else max(1, case.requested * behavior.shrink_step_percent // WHOLE_PERCENT)
+    step = max(1, case.requested * behavior.shrink_step_percent // WHOLE_PERCENT)
     because = f"at most {behavior.shrink_step_percent} % may go every {behavior.shrink_period_s:.0f} s"
     facts = {"step_percent": behavior.shrink_step_percent, "period_s": behavior.shrink_period_s}
-    return _no_less_than(case.requested - step, wish, "step_down", because, facts)
+    asked = case.requested if case.memory.asked is None else min(case.requested, case.memory.asked)
+    least = asked if resting else case.requested - step
+    return _no_less_than(least, wish, "step_down", because, facts)
 
 
 def flaps(wish: int, case: Case) -> Ruling | None:
@@ -393,10 +396,12 @@ def remembered(wish: Ruling, planned: int, case: Case, *, knows_why: bool = Fals
     elif memory.known_from_s is None:
         memory = replace(memory, known_from_s=case.at_s)
     if planned == case.requested:
+        return replace(memory, asked=None)
+    if planned == case.memory.asked:  # said again, since nobody has carried it out yet
         return memory
     direction = 1 if planned > case.requested else -1
     turned = memory.direction == -direction
-    moved = replace(memory, direction=direction, turns_left=left - 1.0 if turned else left)
+    moved = replace(memory, asked=planned, direction=direction, turns_left=left - 1.0 if turned else left)
     return replace(moved, grown_at_s=case.at_s) if direction > 0 else replace(moved, shrunk_at_s=case.at_s)
 
 

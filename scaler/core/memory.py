@@ -62,7 +62,8 @@ class TargetMemory:
     """What the next tick must know of one target.
 
     ``wished`` are the wishes of late, ``steady`` what a shrink would have had to leave. ``known_from_s`` is since when
-    its demand has been known without a gap, None while it is not. ``direction`` is the last change's (+1, -1, 0 for
+    its demand has been known without a gap, None while it is not. ``asked`` is the count that was decided and is not
+    carried out yet, None where it is: KEDA takes up to a minute. ``direction`` is the last change's (+1, -1, 0 for
     none yet). ``turns_left`` is what was left of the flap budget at ``turns_at_s``, None before the first tick.
     ``shared_from_s`` is since when its GPUs have been short without a break, None while they are not, and ``kept`` is
     what it could keep of them since then; see `share`.
@@ -72,6 +73,7 @@ class TargetMemory:
     known_from_s: float | None = None
     wished: tuple[Wished, ...] = ()
     steady: tuple[Wished, ...] = ()
+    asked: int | None = None
     grown_at_s: float | None = None
     shrunk_at_s: float | None = None
     direction: int = 0

@@ -230,6 +230,14 @@ def test_a_growth_by_steps_waits_for_its_period(grown_s_ago: float | None, ruled
     assert after(limits.step_up, 5, case(8, asked=stepping, memory=memory)) == 5
 
 
+@pytest.mark.parametrize(("requested", "asked", "ruled"), [(8, 11, 11), (11, 11, 11), (12, 11, 12), (8, 6, 8)])
+def test_a_growth_that_nobody_has_carried_out_is_said_again(requested: int, asked: int, ruled: int) -> None:
+    stepping = behaving(grow_step=3, grow_period_s=60.0)
+    memory = replace(WATCHED, grown_at_s=START_S - 15.0, asked=asked)
+
+    assert after(limits.step_up, 20, case(requested, asked=stepping, memory=memory)) == ruled
+
+
 # --- Shrinking ---------------------------------------------------------------------------------------------------
 
 
@@ -352,6 +360,25 @@ def test_it_shrinks_by_its_share_in_each_period(
     shrinking = case(requested, asked=behaving(shrink_step_percent=percent), memory=memory)
 
     assert after(limits.step_down, 1, shrinking) == ruled
+
+
+@pytest.mark.parametrize(
+    ("shrunk_s_ago", "requested", "asked", "ruled"),
+    [
+        (15.0, 8, 6, 6),  # said again
+        (15.0, 6, 6, 6),  # carried out
+        (15.0, 5, 6, 5),  # somebody took more away
+        (60.0, 8, 6, 6),  # the next period begins from what there is, not from what was said
+        (15.0, 8, 11, 8),  # what was decided was growth
+    ],
+)
+def test_a_shrink_that_nobody_has_carried_out_is_said_again(
+    shrunk_s_ago: float, requested: int, asked: int, ruled: int
+) -> None:
+    """KEDA takes up to a minute, and would hear of 6, 8, 8 and 8 in the ticks of one period."""
+    memory = replace(WATCHED, shrunk_at_s=START_S - shrunk_s_ago, asked=asked)
+
+    assert after(limits.step_down, 1, case(requested, memory=memory)) == ruled
 
 
 @pytest.mark.parametrize(
@@ -569,6 +596,19 @@ def test_a_turn_is_counted_when_the_target_moves_the_other_way(direction: int, p
     assert moved.direction == {9: 1, 7: -1, 8: direction}[planned]
     assert moved.grown_at_s == (START_S if planned == 9 else None)
     assert moved.shrunk_at_s == (START_S if planned == 7 else None)
+
+
+def test_what_is_said_again_is_neither_another_turn_nor_another_step() -> None:
+    memory = turning(2.0, 1)
+
+    once = remembered(wish(7), 7, case(8, memory=memory))
+    again = remembered(wish(7), 7, case(8, memory=once, at_s=START_S + 15.0))
+    obeyed = remembered(wish(7), 7, case(7, memory=again, at_s=START_S + 30.0))
+
+    assert (once.asked, once.direction, once.shrunk_at_s) == (7, -1, START_S)
+    assert (again.asked, again.direction, again.shrunk_at_s) == (7, -1, START_S)
+    assert (obeyed.asked, obeyed.shrunk_at_s) == (None, START_S)
+    assert obeyed.turns_left == pytest.approx(1.0 + BEHAVIOR.flaps_per_hour * 30.0 / 3600.0)
 
 
 # --- What holds for any case -------------------------------------------------------------------------------------

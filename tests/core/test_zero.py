@@ -123,6 +123,17 @@ def test_the_last_replica_goes_after_the_idle_time_and_the_trail_says_what_that_
     assert ruling.because == "nothing came for 1800 s; the next request waits about 140 s (p90 of 7 starts)"
 
 
+def test_zero_is_said_in_every_tick_until_somebody_carries_it_out() -> None:
+    """KEDA looks whether a model is active once in its polling interval, and must not find it back at one."""
+    memory, told = idle(), []
+    for tick in range(5):
+        plan = plan_of(at_gateway(0.0), MAY_REST, memory, START_S + 15.0 * tick)
+        memory = plan.memory
+        told.append(plan.targets[0].replicas)
+
+    assert told == [0] * 5
+
+
 @pytest.mark.parametrize(
     ("observation", "memory", "asked"),
     [
