@@ -41,6 +41,22 @@ class Must:
         return self.least <= figure <= self.most
 
 
+def of(name: str, measure: Measure) -> Measure:
+    """The same figure of the model beside that has this policy."""
+    return lambda played: measure(played.beside[name])
+
+
+def told_short(from_s: float, until_s: float) -> Measure:
+    """The share of the decisions of a stretch whose condition CapacityAvailable is False."""
+
+    def measure(played: Played) -> float:
+        plans = [each.plan for each in played.decisions if from_s <= each.plan.at_s < until_s]
+        conditions = [{each.type: each.status for each in plan.conditions} for plan in plans]
+        return sum(1 for each in conditions if each["CapacityAvailable"] is False) / len(plans)
+
+    return measure
+
+
 def in_time(from_s: float = 0.0, until_s: float = END_S) -> Measure:
     """The share of the requests that arrive in a stretch which have their first token within the objective.
 

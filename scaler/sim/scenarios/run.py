@@ -4,24 +4,27 @@ The cluster is `scaler.sim.cluster`, which has the faults; noise and lost scrape
 has them, and decisions are taken as late after a scrape as there.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 
 from scaler.core.decide import decide
-from scaler.core.model import Fleet, FleetSeen, Load, Missing, Observation, Replica, Snapshot
+from scaler.core.model import Fleet, FleetSeen, Load, Missing, Observation, Pool, Pools, Replica, Snapshot
 from scaler.core.plan import Plan, SetReplicas
 from scaler.sim.cluster import Cluster, ServiceSpec, TargetSpec
 from scaler.sim.compare.cells import SHARE
 from scaler.sim.loadtime import LoadTimes
+from scaler.sim.nodes import Node
 from scaler.sim.ours import only_target
 from scaler.sim.replay import AFTER_S, DECISION_AFTER_S, GAUGE_NOISE, LOST_SHARE, PERIOD_S, Change, Run
-from scaler.sim.scenarios.setting import SERVICE, Setting
+from scaler.sim.scenarios.setting import Served, Setting
 from scaler.sim.state import Fate
 from scaler.sim.trace import Trace
 
 SCRAPES: Final = 8  # the stream of a seed; `traffic` has another
+SEEDS_APART: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,65 +37,95 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Played:
-    """What became of a scenario: every request, every decision, and the run that `score` takes."""
+    """What became of a model: every request, every decision, and the run that `score` takes.
+
+    ``beside`` are the others of the scenario, by the names of their policies.
+    """
 
     requests: Trace
     decisions: tuple[Decision, ...]
     run: Run
+    beside: Mapping[str, "Played"] = field(default_factory=dict)
 
 
 def played(setting: Setting, seed: int) -> Played:
     """``setting`` from its beginning to its end; the same arguments give the same bytes."""
-    trace = setting.traffic.requests(SERVICE, seed)
-    stage = _Stage(setting, trace, seed)
+    stage = _Stage(setting, seed)
     span_s = setting.traffic.span_s
     for tick in range(int(span_s / PERIOD_S)):
         stage.decide_at(tick * PERIOD_S + DECISION_AFTER_S)
-    return stage.ended(span_s, trace)
+    own, *others = stage.ended(span_s)
+    names = [served.policy.name for served in setting.served[1:]]
+    return replace(own, beside=dict(zip(names, others, strict=True)))
 
 
-class _Stage:
-    """The cluster, the core's memory, and what has been decided so far."""
+class _Model:
+    """One of the models on the stage: what it is asked, what the core remembers of it, and what was decided so far."""
 
-    def __init__(self, setting: Setting, trace: Trace, seed: int) -> None:
-        self._policy = setting.policy
-        self._cluster = _cluster_of(setting, trace, seed)
-        self._ahead = sorted(setting.events, key=lambda event: event.at_s)
-        self._memory = setting.memory
-        self._scraped = Scraped(seed)
-        self._decisions: list[Decision] = []
-        self._changes = [Change(at_s=0.0, replicas=setting.warm)]
+    def __init__(self, served: Served, trace: Trace, seed: int) -> None:
+        self.policy = served.policy
+        self.memory = served.memory
+        self.trace = trace
+        self.scraped = Scraped(seed)
+        self.decisions: list[Decision] = []
+        self.changes = [Change(at_s=0.0, replicas=served.warm)]
 
-    def decide_at(self, at_s: float) -> None:
-        """Let time pass until ``at_s`` and take one decision there."""
-        self._advance(at_s)
-        seen = self._scraped.seen(self._cluster.observation(SERVICE))
-        memories = {} if self._memory is None else {SERVICE: self._memory}
-        snapshot = Snapshot(at_s=at_s, models={SERVICE: seen})
-        (plan,) = decide(snapshot, memories, (self._policy,))
-        self._memory = plan.memory
-        self._decisions.append(Decision(observation=seen, plan=plan))
-        for command in plan.commands:
-            if isinstance(command, SetReplicas):
-                self._cluster.set_replicas(SERVICE, command.key, command.replicas)
-                self._changes.append(Change(at_s=at_s, replicas=command.replicas))
+    def decided(self, observation: Observation, plan: Plan) -> list[SetReplicas]:
+        """The commands of ``plan``, which is kept."""
+        self.memory = plan.memory
+        self.decisions.append(Decision(observation=observation, plan=plan))
+        commands = [command for command in plan.commands if isinstance(command, SetReplicas)]
+        self.changes += [Change(at_s=plan.at_s, replicas=command.replicas) for command in commands]
+        return commands
 
-    def ended(self, span_s: float, trace: Trace) -> Played:
-        """What it came to, once the last requests have had their time."""
-        self._advance(span_s)
-        replica_s = self._cluster.tally(SERVICE).replica_s
-        self._advance(span_s + AFTER_S)
-        outcomes = self._cluster.outcomes(SERVICE)
+    def ended(self, cluster: Cluster, span_s: float, replica_s: float) -> Played:
+        """What it came to."""
+        outcomes = cluster.outcomes(self.policy.name)
         ttft_s = outcomes.ttft_s.astype(np.float32)
         ttft_s[outcomes.fate == Fate.FAILED] = np.nan
         run = Run(
             span_s=span_s,
             ttft_s=ttft_s,
-            fates=self._cluster.tally(SERVICE).fates,
+            fates=cluster.tally(self.policy.name).fates,
             replica_s=replica_s,
-            changes=tuple(self._changes),
+            changes=tuple(self.changes),
         )
-        return Played(requests=trace, decisions=tuple(self._decisions), run=run)
+        return Played(requests=self.trace, decisions=tuple(self.decisions), run=run)
+
+
+class _Stage:
+    """The cluster, its models, and what is still to befall it."""
+
+    def __init__(self, setting: Setting, seed: int) -> None:
+        # Each model has a chance of its own: with one seed, all would have their bursts together.
+        seeds = [seed + SEEDS_APART * place for place in range(len(setting.served))]
+        self._models = [
+            _Model(served, served.traffic.requests(served.policy.name, own), own)
+            for served, own in zip(setting.served, seeds, strict=True)
+        ]
+        self._cluster = _cluster_of(setting, [model.trace for model in self._models], seed)
+        self._ahead = sorted(setting.events, key=lambda event: event.at_s)
+
+    def decide_at(self, at_s: float) -> None:
+        """Let time pass until ``at_s`` and take one decision there, for all models together."""
+        self._advance(at_s)
+        seen = {
+            model.policy.name: model.scraped.seen(self._cluster.observation(model.policy.name))
+            for model in self._models
+        }
+        memories = {model.policy.name: model.memory for model in self._models if model.memory is not None}
+        snapshot = Snapshot(at_s=at_s, models=seen, pools=pools_of(self._cluster.nodes))
+        plans = decide(snapshot, memories, [model.policy for model in self._models])
+        for model, plan in zip(self._models, plans, strict=True):
+            for command in model.decided(seen[model.policy.name], plan):
+                self._cluster.set_replicas(model.policy.name, command.key, command.replicas)
+
+    def ended(self, span_s: float) -> list[Played]:
+        """What each model came to, once the last requests have had their time."""
+        self._advance(span_s)
+        replica_s = [self._cluster.tally(model.policy.name).replica_s for model in self._models]
+        self._advance(span_s + AFTER_S)
+        return [model.ended(self._cluster, span_s, each) for model, each in zip(self._models, replica_s, strict=True)]
 
     def _advance(self, until_s: float) -> None:
         while self._ahead and self._ahead[0].at_s <= until_s:
@@ -102,16 +135,32 @@ class _Stage:
         self._cluster.advance(until_s)
 
 
-def _cluster_of(setting: Setting, trace: Trace, seed: int) -> Cluster:
-    policy = setting.policy
+def _cluster_of(setting: Setting, traces: Sequence[Trace], seed: int) -> Cluster:
+    services = [_service(setting, served, trace) for served, trace in zip(setting.served, traces, strict=True)]
+    return Cluster(services, setting.pools, seed=seed)
+
+
+def _service(setting: Setting, served: Served, trace: Trace) -> ServiceSpec:
     target = TargetSpec(
-        key=only_target(policy).key,
+        key=only_target(served.policy).key,
         engine=setting.engine,
         load_times=LoadTimes(median_s=setting.load_s),
-        replicas=setting.warm,
+        replicas=served.warm,
     )
-    service = ServiceSpec(name=SERVICE, trace=trace, targets=(target,), percentile=100.0 * SHARE)
-    return Cluster((service,), setting.pools, seed=seed)
+    return ServiceSpec(name=served.policy.name, trace=trace, targets=(target,), percentile=100.0 * SHARE)
+
+
+def pools_of(nodes: Sequence[Node]) -> Pools:
+    """The GPUs of ``nodes`` by product, as the controller counts them; no namespace has a quota."""
+    products = tuple(
+        Pool(
+            product=product,
+            allocatable_gpus=sum(node.gpus for node in nodes if node.node_class == product),
+            free_gpus=sum(node.free_gpus for node in nodes if node.node_class == product),
+        )
+        for product in sorted({node.node_class for node in nodes})
+    )
+    return Pools(products=products, quotas=())
 
 
 class Scraped:

@@ -1,4 +1,4 @@
-"""What a scenario is played on: traffic, a policy, nodes, and what befalls them."""
+"""What a scenario is played on: traffic, policies, nodes, and what befalls them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -32,15 +32,38 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """Another model on the same nodes, with ``warm`` replicas ready; ``least`` is the floor of its policy."""
+
+    name: str
+    traffic: Traffic
+    warm: int
+    priority: int = 0
+    least: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """One of the models of a setting, by the name of its policy."""
+
+    policy: Policy
+    traffic: Traffic
+    warm: int
+    memory: Memory | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """``warm`` replicas are ready as it begins, and a start takes ``load_s`` in the median, on the nodes of ``pools``.
 
     The policy allows up to ``most``, and expects a start to take ``expected_s``, or ``load_s`` where that is None.
-    ``memory`` is what our core already knows, None for nothing.
+    ``memory`` is what our core already knows, None for nothing. Others may be ``beside`` it, as long as it is there.
     """
 
     traffic: Traffic
     warm: int
+    priority: int = 0
+    beside: tuple[Beside, ...] = ()
     load_s: float = LOAD_S
     expected_s: float | None = None
     most: int = MOST
@@ -54,4 +77,14 @@ class Setting:
         """Every default of the API, and first tokens of 99 % within 2 s."""
         expected_s = self.load_s if self.expected_s is None else self.expected_s
         usual = policy_for(Cell(workload=SERVICE, pool=1.0, load_s=expected_s))
-        return replace(usual, name=SERVICE, max_replicas=self.most)
+        return replace(usual, name=SERVICE, max_replicas=self.most, priority=self.priority)
+
+    @property
+    def served(self) -> tuple[Served, ...]:
+        """Every model, the scenario's own first."""
+        own = Served(policy=self.policy, traffic=self.traffic, warm=self.warm, memory=self.memory)
+        return (own, *(self._beside(other) for other in self.beside))
+
+    def _beside(self, other: Beside) -> Served:
+        policy = replace(self.policy, name=other.name, priority=other.priority, min_replicas=other.least)
+        return Served(policy=policy, traffic=other.traffic, warm=other.warm, memory=None)

@@ -137,6 +137,23 @@ def test_ten_minutes_without_metrics_at_the_peak_take_nothing_away(seed: int) ->
     assert missed("blind-at-peak", seed) == {}
 
 
+# --- GPUs that are short -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", SEEDS)
+def test_half_of_the_gpus_are_all_used_one_replica_waits_and_all_come_once_there_are_nodes(seed: int) -> None:
+    """Killed by a core that neither counts GPUs nor has the rule `room`; either alone does."""
+    assert missed("half-of-gpus", seed) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", SEEDS)
+def test_of_three_models_on_one_pool_the_one_that_matters_least_gives_way_and_comes_back(seed: int) -> None:
+    """Killed by a core that hands nothing out (`share.portions_of` gives nothing): chat has 90 to 97 % in time."""
+    assert missed("three-priorities", seed) == {}
+
+
 # --- Beliefs -----------------------------------------------------------------------------------------------------
 
 

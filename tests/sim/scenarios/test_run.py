@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from scaler.core.model import Fleet, FleetSeen, Load, Missing, Observation, Replica
+from scaler.core.model import Fleet, FleetSeen, Load, Missing, Observation, Pool, Pools, Replica
 from scaler.sim.cluster import Cluster
-from scaler.sim.scenarios.run import Played, Scraped, played
-from scaler.sim.scenarios.setting import SERVICE, Event, Setting, nodes
+from scaler.sim.nodes import numbered
+from scaler.sim.scenarios.run import Played, Scraped, played, pools_of
+from scaler.sim.scenarios.setting import SERVICE, Beside, Event, Setting, nodes
 from scaler.sim.scenarios.traffic import Traffic, chat, course, prompt_lengths
 from tests.builders import key, load, ready
 
@@ -41,6 +42,31 @@ def ready_of(observation: Observation) -> tuple[Replica, ...]:
     fleet = observation.fleets[0].fleet
     assert isinstance(fleet, Fleet)
     return fleet.ready()
+
+
+def test_models_beside_each_other_share_the_nodes_and_have_a_chance_of_their_own() -> None:
+    other = Beside(name="models/other", traffic=short().traffic, warm=3, priority=4, least=2)
+
+    run = played(replace(short(), beside=(other,), pools=(nodes(4),)), 1)
+
+    beside = run.beside["models/other"]
+    counts = [len(ready_of(each.decisions[0].observation)) for each in (run, beside)]
+    assert counts == [2, 2]  # the third found no node
+    assert not np.array_equal(run.requests.arrival_s, beside.requests.arrival_s)
+    assert {each.plan.policy for each in beside.decisions} == {"models/other"}
+
+
+def test_the_gpus_are_counted_by_product_as_they_are_taken() -> None:
+    there = numbered(nodes(3), 0)
+    there[0].take(1, "image")
+
+    assert pools_of([*there, *numbered(replace(nodes(2), node_class="H100"), 0)]) == Pools(
+        products=(
+            Pool(product="H100", allocatable_gpus=2, free_gpus=2),
+            Pool(product="L40S", allocatable_gpus=3, free_gpus=2),
+        ),
+        quotas=(),
+    )
 
 
 def test_the_policy_is_that_of_the_setting() -> None:
