@@ -326,7 +326,7 @@ def _case(target: Target, sight: _Sight, traffic: _Traffic | None) -> Case | Non
         steady=_steady(sight.needs[key], share_percent),
         idle_for_s=_idle_for_s(key, sight, traffic),
         is_waking=share_percent > 0 and _is_waking(key, sight),
-        slowness=sight.slowness.get(key, 1.0),
+        slowness=sight.slowness[key],
     )
 
 

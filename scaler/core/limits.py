@@ -397,9 +397,9 @@ def remembered(wish: Ruling, planned: int, case: Case, *, knows_why: bool = Fals
         memory = replace(memory, known_from_s=case.at_s)
     if planned == case.requested:
         return replace(memory, asked=None)
-    if planned == case.memory.asked:  # said again, since nobody has carried it out yet
-        return memory
     direction = 1 if planned > case.requested else -1
+    if (planned, direction) == (case.memory.asked, memory.direction):  # said again, since nobody has carried it out yet
+        return memory
     turned = memory.direction == -direction
     moved = replace(memory, asked=planned, direction=direction, turns_left=left - 1.0 if turned else left)
     return replace(moved, grown_at_s=case.at_s) if direction > 0 else replace(moved, shrunk_at_s=case.at_s)

@@ -611,6 +611,15 @@ def test_what_is_said_again_is_neither_another_turn_nor_another_step() -> None:
     assert obeyed.turns_left == pytest.approx(1.0 + BEHAVIOR.flaps_per_hour * 30.0 / 3600.0)
 
 
+def test_the_same_count_from_the_other_side_is_a_turn() -> None:
+    """It was 8 and 7 was said; somebody took three away, so that 7 is growth now."""
+    said = remembered(wish(7), 7, case(8, memory=turning(2.0, -1)))
+
+    grown = remembered(wish(7), 7, case(5, memory=said, at_s=START_S + 15.0))
+
+    assert (grown.asked, grown.direction, grown.grown_at_s) == (7, 1, START_S + 15.0)
+
+
 # --- What holds for any case -------------------------------------------------------------------------------------
 
 maybe_s = st.none() | st.integers(-4000, 0).map(lambda age_s: START_S + age_s)
@@ -636,6 +645,7 @@ memories = st.builds(
     TargetMemory,
     key=st.just(key()),
     known_from_s=maybe_s,
+    asked=st.none() | st.integers(0, 40),
     wished=st.lists(
         st.builds(Wished, at_s=st.integers(-4000, -1).map(lambda age_s: START_S + age_s), replicas=st.integers(0, 40)),
         max_size=4,
