@@ -23,7 +23,7 @@ TITLES: Final = (
 MARKS: Final = (
     ("rose_at_s", "18 clients"),
     ("grown_at_s", "three ready"),
-    ("fell_at_s", "3 clients"),
+    ("fell_at_s", "4 clients"),
     ("back_at_s", "no client"),
 )
 

@@ -60,12 +60,14 @@ SHRINK_EVERY_S: Final = 60
 MANY: Final = 18
 """Clients that are more than two replicas work on at a time, and less than three do."""
 
-FEW: Final = 3
+FEW: Final = 4
+"""Two for each of two replicas, or the one that goes might have no stream at that moment."""
+
 USUAL: Final = 100
 LONG: Final = 370
 """Tokens that take longer than preStop lasts, with which the context is nearly full.
 
-Three such clients need two replicas once that is learned: they keep 0.63 of one busy, since five of their answers fill
+A few such clients need two replicas once that is learned. Three keep 0.63 of one busy, since five of their answers fill
 a cache, and each takes 3.5 replica-seconds, for which 0.7 must be idle to be in time (core/wish.py). With usual answers
 one is enough.
 """
