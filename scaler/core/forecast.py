@@ -15,6 +15,8 @@ from scaler.core.arrivals import MEAN_S, is_steady, moment_of, request_of, token
 from scaler.core.memory import DAY_S, GAP_S, Course, Moment
 from scaler.core.model import Demand, Missing, Tokens
 
+MINUTE_S: Final = 60.0
+
 SIGNALS_AGE_S: Final = 45.0
 """A rate of a minute, scraped every 15 s, is of a moment 30 to 45 s ago."""
 
@@ -45,6 +47,20 @@ Newsvendor: the share of rises to prepare for is miss / (miss + idle). 45 s of l
 
 STEADY_SHARE: Final = 0.7
 """A shrink must leave what carries this much of the rises beyond the prepared ones, too: growing back is a turn."""
+
+TRENDS: Final = (0.97, 1.04, 1.10, 1.20)
+TREND_S: Final = 240.0
+"""How demand has moved within four minutes: it fell, stayed, or rose by up to a tenth, a fifth or more."""
+
+TREND_PRIOR_S: Final = 1800.0
+TREND_SHARE_S: Final = 900.0
+"""In each trend the prior weighs half an hour, and what all moments were like a quarter of one: a steep rise is seldom
+seen, and most days hold a few minutes of one."""
+
+TRENDS_FROM: Final = 0.95
+"""From this coverage on trends count. What is still missed then is not missed at random, but in rises that go on: more
+coverage of all moments holds more ready all day, and is late in those. Below it they cost up to 2 % of the public grid,
+since a wish that varies more is held at its highest."""
 
 COVERAGE_LEAST: Final = 0.2
 COVERAGE_MOST: Final = 0.98
@@ -107,6 +123,7 @@ def _judged(course: Course, ahead_s: float, least_per_s: float) -> Course:
     now_s = course.moments[-1].at_s
     kept = max(0.0, 1.0 - (now_s - course.moments[-2].at_s) / DAY_S) if len(course.moments) > 1 else 1.0
     growth = [seconds * kept for seconds in course.growth] or [0.0] * len(GROWTHS)
+    trends = [[seconds * kept for seconds in each] for each in course.trends] or _no_trends()
     judged_to_s = course.judged_to_s
     for moment, after in pairwise(course.moments):
         if moment.at_s + ahead_s > now_s or (course.judged_to_s is not None and moment.at_s <= course.judged_to_s):
@@ -115,12 +132,18 @@ def _judged(course: Course, ahead_s: float, least_per_s: float) -> Course:
         peak_per_s = _peak(course.moments, moment.at_s, ahead_s)
         # A day without work says nothing of how work grows.
         if peak_per_s > least_per_s:
-            growth[step_of(peak_per_s / max(moment.tokens_per_s, least_per_s))] += after.at_s - moment.at_s
+            step = step_of(peak_per_s / max(moment.tokens_per_s, least_per_s))
+            growth[step] += after.at_s - moment.at_s
+            trend = _trend(course.moments, moment.at_s)
+            if trend is not None:
+                trends[trend][step] += after.at_s - moment.at_s
+    seen_from_s = now_s - max(ahead_s + TREND_S + MINUTE_S, MEAN_S)
     return replace(
         course,
         highest_per_s=max(course.moments[-1].tokens_per_s, course.highest_per_s * kept),
-        moments=tuple(moment for moment in course.moments if moment.at_s >= now_s - max(ahead_s, MEAN_S)),
+        moments=tuple(moment for moment in course.moments if moment.at_s >= seen_from_s),
         growth=tuple(growth),
+        trends=tuple(tuple(each) for each in trends),
         judged_to_s=judged_to_s,
     )
 
@@ -130,16 +153,54 @@ def _peak(moments: Sequence[Moment], after_s: float, ahead_s: float) -> float:
     return max(moment.tokens_per_s for moment in moments if after_s < moment.at_s <= after_s + ahead_s)
 
 
+def _no_trends() -> list[list[float]]:
+    return [[0.0] * len(GROWTHS) for _ in range(len(TRENDS) + 1)]
+
+
+def _trend(moments: Sequence[Moment], at_s: float) -> int | None:
+    """The place among `TRENDS` of how demand has moved until ``at_s``; None where it was not watched for so long."""
+    now, before = _minute(moments, at_s), _minute(moments, at_s - TREND_S)
+    if now is None or before is None or before <= 0.0:
+        return None
+    return sum(now / before > edge for edge in TRENDS)
+
+
+def _minute(moments: Sequence[Moment], until_s: float) -> float | None:
+    """The demand of the minute before ``until_s`` on average, None where nobody looked."""
+    told = [moment.tokens_per_s for moment in moments if until_s - MINUTE_S < moment.at_s <= until_s]
+    return fsum(told) / len(told) if told else None
+
+
 def step_of(growth: float) -> int:
     """The place of the first step of `GROWTHS` that is not below ``growth``, or of the last."""
     return next((place for place, step in enumerate(GROWTHS) if growth <= step), len(GROWTHS) - 1)
 
 
-def growth_covered(course: Course, share: float) -> float:
-    """The growth within a look-ahead that ``share`` of the moments, and of the prior, did not exceed."""
-    weights = list(course.growth) or [0.0] * len(GROWTHS)
+def growth_covered(course: Course, share: float, *, by_trend: bool = False) -> float:
+    """The growth within a look-ahead that ``share`` of the moments, and of the prior, did not exceed.
+
+    With ``by_trend`` neither did so many of those before which demand had moved as it did now.
+    """
+    seen = course.growth or (0.0,) * len(GROWTHS)
+    covered = _quantile([own + prior for own, prior in zip(seen, _prior(PRIOR_S), strict=True)], share)
+    trend = _trend(course.moments, course.moments[-1].at_s) if by_trend and course.moments else None
+    if trend is None or not course.trends:
+        return covered
+    part = min(1.0, TREND_SHARE_S / max(fsum(seen), TREND_SHARE_S))
+    alike = zip(course.trends[trend], seen, _prior(TREND_PRIOR_S), strict=True)
+    return max(covered, _quantile([own + part * other + prior for own, other, prior in alike], share))
+
+
+def _prior(seconds: float) -> list[float]:
+    """The prior's parts of ``seconds``, by step."""
+    weights = [0.0] * len(GROWTHS)
     for growth, part in PRIOR:
-        weights[step_of(growth)] += part * PRIOR_S
+        weights[step_of(growth)] += part * seconds
+    return weights
+
+
+def _quantile(weights: Sequence[float], share: float) -> float:
+    """The step that ``share`` of the weights lies at or below."""
     left = fsum(weights) * (1.0 - share)
     for place in reversed(range(len(GROWTHS))):
         left -= weights[place]
@@ -156,7 +217,8 @@ def forecast(course: Course, demand: Demand, ahead_s: float, unit_per_s: float) 
         return Missing(why="no tick has seen its demand yet")
     now = course.moments[-1]
     coverage = coverage_of(course, ahead_s)
-    growth = growth_covered(course, coverage)
+    by_trend = coverage >= TRENDS_FROM
+    growth = growth_covered(course, coverage, by_trend=by_trend)
     arriving = now.tokens_per_s / now.served_per_s if now.served_per_s > TOKENS_LEAST_PER_S else 1.0
     # Where one replica was not scraped since, what the others tell makes no new moment, and counts all the same.
     served_per_s = tokens_of(demand.tokens)
@@ -169,7 +231,7 @@ def forecast(course: Course, demand: Demand, ahead_s: float, unit_per_s: float) 
         now_per_s=now_per_s,
         from_per_s=from_per_s,
         growth=min(growth, most),
-        steady=min(growth_covered(course, coverage + STEADY_SHARE * (1.0 - coverage)), most),
+        steady=min(growth_covered(course, coverage + STEADY_SHARE * (1.0 - coverage), by_trend=by_trend), most),
         ahead_s=ahead_s,
         request=course.request or request_of(course.moments, demand.tokens.cache_share),
         arriving=arriving,

@@ -123,7 +123,8 @@ class Course:
     """How the demand of one role went: see `forecast`, which reads and writes it.
 
     ``moments`` reach back one look-ahead, oldest first, and are judged up to ``judged_to_s``. ``growth`` are seconds by
-    step of `forecast.GROWTHS`: for how long demand grew so much within a look-ahead.
+    step of `forecast.GROWTHS`: for how long demand grew so much within a look-ahead. ``trends`` are the same by how
+    demand had moved before, in the order of `forecast.TRENDS`.
     ``coverage`` is the share of moments whose growth is prepared for, None before the first, ``highest_per_s`` the
     highest demand of a day that fades, ``request`` what one request was like in the last steady minutes.
 
@@ -135,6 +136,7 @@ class Course:
     moments: tuple[Moment, ...] = ()
     judged_to_s: float | None = None
     growth: tuple[float, ...] = ()
+    trends: tuple[tuple[float, ...], ...] = ()
     coverage: float | None = None
     highest_per_s: float = 0.0
     request: Tokens | None = None
