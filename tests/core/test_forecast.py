@@ -79,6 +79,21 @@ def counted(known: Course) -> dict[float, float]:
     return {step: weight / TICK_S for step, weight in zip(GROWTHS, known.growth, strict=True) if weight > 0.0}
 
 
+MINUTE = int(60.0 / TICK_S)
+FELL, STAYED, ROSE, ROSE_BY_A_TENTH, ROSE_BY_A_FIFTH = range(5)
+NEVER = (0.0,) * len(GROWTHS)
+
+
+def by_trend(known: Course) -> list[float]:
+    """For how many ticks growth was counted after each trend."""
+    return [sum(each) / TICK_S for each in known.trends]
+
+
+def always(growth: float, seconds: float) -> tuple[float, ...]:
+    """Growth that was the same for so long."""
+    return tuple(seconds if step == growth else 0.0 for step in GROWTHS)
+
+
 # --- Growth is counted -------------------------------------------------------------------------------------------
 
 
@@ -116,6 +131,49 @@ def test_every_moment_is_counted_once() -> None:
     assert sum(known.growth) == pytest.approx(80.0 * TICK_S, rel=0.02)
 
 
+@pytest.mark.parametrize(
+    ("rate", "trend"),
+    [
+        (9.6, FELL),
+        (9.8, STAYED),
+        (10.3, STAYED),
+        (10.9, ROSE),
+        (11.9, ROSE_BY_A_TENTH),
+        (12.1, ROSE_BY_A_FIFTH),
+    ],
+)
+def test_growth_is_counted_by_how_demand_had_moved_within_four_minutes(rate: float, trend: int) -> None:
+    """Five minutes at 10 and one at ``rate``, of which the last moment is judged by a minute that follows."""
+    known = course(*[10.0] * 5 * MINUTE, *[rate] * 2 * MINUTE, ahead_s=60.0)
+    before = course(*[10.0] * 5 * MINUTE, *[rate] * (2 * MINUTE - 1), ahead_s=60.0)
+
+    new = [now - then for now, then in zip(by_trend(known), by_trend(before), strict=True)]
+    assert new[trend] == pytest.approx(1.0, abs=0.01)
+    assert sum(new) == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_moment_that_was_not_watched_for_four_minutes_before_has_no_trend() -> None:
+    assert sum(by_trend(course(*[10.0] * 4 * MINUTE, ahead_s=60.0))) == 0.0
+    assert sum(counted(course(*[10.0] * 4 * MINUTE, ahead_s=60.0)).values()) > 0.0
+
+
+@pytest.mark.parametrize(("coverage", "growth"), [(0.94, 1.0), (0.95, 1.45)])
+def test_once_coverage_is_nearly_all_a_rise_is_expected_to_go_on_as_rises_did(coverage: float, growth: float) -> None:
+    """Of a day nearly all moments were followed by nothing, and an hour of steep rises by half as much again."""
+    rising = course(*[10.0] * 5 * MINUTE, *[13.0] * MINUTE)
+    steep = always(1.45, 3600.0)
+    known = replace(
+        rising,
+        coverage=coverage,
+        growth=always(1.0, 80_000.0),
+        trends=(NEVER, NEVER, NEVER, NEVER, steep),
+        highest_per_s=1e9,
+    )
+
+    assert peak(known, 13.0).growth == growth
+    assert peak(replace(known, trends=()), 13.0).growth == 1.0
+
+
 def test_what_was_counted_fades_over_a_day() -> None:
     known = replace(course(10.0), growth=(100.0, *[0.0] * (len(GROWTHS) - 1)))
 
@@ -124,7 +182,7 @@ def test_what_was_counted_fades_over_a_day() -> None:
 
 def test_moments_that_nobody_needs_are_let_go() -> None:
     assert len(course(*[10.0] * 200).moments) == 41
-    assert len(course(*[10.0] * 200, ahead_s=1200.0).moments) == 81
+    assert len(course(*[10.0] * 200, ahead_s=1200.0).moments) == 101  # and five minutes, for the trend of the oldest
 
 
 # --- The growth to prepare for -----------------------------------------------------------------------------------
