@@ -155,6 +155,15 @@ class LearnedRequest(StatusPart):
     """The share of one replica's KV cache that it holds while it runs."""
 
 
+class LearnedTrend(StatusPart):
+    """How demand went on after it had moved in one way within four minutes."""
+
+    above: Measure
+    """Demand over that of four minutes before: above this, up to what the next trend lies above."""
+    growth: Weights
+    """For how long it then grew by so much within one look-ahead: factors, and the seconds for each."""
+
+
 class LearnedDemand(StatusPart):
     """How the demand of one role went over a day that fades; a restarted controller starts from it."""
 
@@ -162,6 +171,8 @@ class LearnedDemand(StatusPart):
     """The role."""
     growth: Weights | None = None
     """For how long demand grew by so much within one look-ahead: factors, and the seconds for each."""
+    trends: Annotated[tuple[LearnedTrend, ...], Field(max_length=8), ATOMIC] = ()
+    """The same, by how it had moved before."""
     coverage: Share | None = None
     """The share of such growth that is prepared for."""
     highest_tokens_per_second: Measure | None = None

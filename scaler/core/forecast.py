@@ -52,10 +52,8 @@ TRENDS: Final = (0.97, 1.04, 1.10, 1.20)
 TREND_S: Final = 240.0
 """How demand has moved within four minutes: it fell, stayed, or rose by up to a tenth, a fifth or more."""
 
-TREND_PRIOR_S: Final = 1800.0
 TREND_SHARE_S: Final = 900.0
-"""In each trend the prior weighs half an hour, and what all moments were like a quarter of one: a steep rise is seldom
-seen, and most days hold a few minutes of one."""
+"""In each trend what all moments were like weighs a quarter of an hour, as the prior does: a steep rise is rare."""
 
 TRENDS_FROM: Final = 0.95
 """From this coverage on trends count. What is still missed then is not missed at random, but in rises that go on: more
@@ -162,7 +160,7 @@ def _trend(moments: Sequence[Moment], at_s: float) -> int | None:
     now, before = _minute(moments, at_s), _minute(moments, at_s - TREND_S)
     if now is None or before is None or before <= 0.0:
         return None
-    return sum(now / before > edge for edge in TRENDS)
+    return len([edge for edge in TRENDS if now / before > edge])
 
 
 def _minute(moments: Sequence[Moment], until_s: float) -> float | None:
@@ -182,20 +180,21 @@ def growth_covered(course: Course, share: float, *, by_trend: bool = False) -> f
     With ``by_trend`` neither did so many of those before which demand had moved as it did now.
     """
     seen = course.growth or (0.0,) * len(GROWTHS)
-    covered = _quantile([own + prior for own, prior in zip(seen, _prior(PRIOR_S), strict=True)], share)
+    prior = _prior()
+    covered = _quantile([own + unseen for own, unseen in zip(seen, prior, strict=True)], share)
     trend = _trend(course.moments, course.moments[-1].at_s) if by_trend and course.moments else None
     if trend is None or not course.trends:
         return covered
     part = min(1.0, TREND_SHARE_S / max(fsum(seen), TREND_SHARE_S))
-    alike = zip(course.trends[trend], seen, _prior(TREND_PRIOR_S), strict=True)
-    return max(covered, _quantile([own + part * other + prior for own, other, prior in alike], share))
+    alike = zip(course.trends[trend], seen, prior, strict=True)
+    return max(covered, _quantile([own + part * other + unseen for own, other, unseen in alike], share))
 
 
-def _prior(seconds: float) -> list[float]:
-    """The prior's parts of ``seconds``, by step."""
+def _prior() -> list[float]:
+    """The seconds of the prior by step."""
     weights = [0.0] * len(GROWTHS)
     for growth, part in PRIOR:
-        weights[step_of(growth)] += part * seconds
+        weights[step_of(growth)] += part * PRIOR_S
     return weights
 
 

@@ -6,13 +6,13 @@ lines stand for all, at one spread to either side of the mean; with one mix of r
 is where all of them lie.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import fsum, sqrt
-from typing import Final
+from typing import Final, TypeVar
 
 from scaler.core.capacity import SHAPE, SHAPE_SPREAD, WEIGHT_MOST, Line, precision_of, square_of, thetas_of
-from scaler.core.forecast import COVERAGE_LEAST, COVERAGE_MOST, GROWTHS, step_of
+from scaler.core.forecast import COVERAGE_LEAST, COVERAGE_MOST, GROWTHS, TRENDS, step_of
 from scaler.core.memory import DAY_S, CapacityMemory, Course
 from scaler.core.model import TargetKey
 
@@ -41,6 +41,14 @@ REPLICAS_MOST: Final = 1e6
 
 LEVELS_MOST: Final = 16
 """Levels of missed work that are kept; a policy has seldom more than a few, since what was missed fades."""
+
+TREND_STEPS_MOST: Final = 6
+"""Steps of growth that are kept of each of the five trends: 70 bytes of a status, where all would be 380."""
+
+TREND_EDGES: Final = (0.0, *TRENDS)
+"""What each trend lies above."""
+
+Level = TypeVar("Level", int, float)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +187,23 @@ def _sums(squares: Sequence[Sequence[float]], thetas: Sequence[float], lines: fl
 
 def growth_told(course: Course) -> dict[float, float]:
     """The seconds of each step of growth that was seen."""
-    return {step: weight for step, weight in zip(GROWTHS, course.growth, strict=False) if weight > 0.0}
+    return dict(_seen(course.growth))
+
+
+def trends_told(course: Course) -> dict[float, tuple[tuple[float, float], ...]]:
+    """The same of each trend by its edge, in ``TREND_STEPS_MOST`` at most: see `_fewer`."""
+    trends = zip(TREND_EDGES, course.trends, strict=False)
+    return {edge: _fewer(_seen(growth), TREND_STEPS_MOST) for edge, growth in trends if any(growth)}
+
+
+def trends_from(told: Mapping[float, Mapping[float, float]]) -> tuple[tuple[float, ...], ...]:
+    """The seconds by step of each trend; those of an edge that is not known, or of nobody's counting, are left out."""
+    trends = tuple(growth_from(told.get(edge, {})) or (0.0,) * len(GROWTHS) for edge in TREND_EDGES)
+    return trends if any(map(any, trends)) else ()
+
+
+def _seen(growth: Sequence[float]) -> list[tuple[float, float]]:
+    return [(step, seconds) for step, seconds in zip(GROWTHS, growth, strict=False) if seconds > 0.0]
 
 
 def growth_from(weights: Mapping[float, float]) -> tuple[float, ...]:
@@ -196,15 +220,20 @@ def growth_from(weights: Mapping[float, float]) -> tuple[float, ...]:
 
 
 def levels_told(course: Course) -> tuple[tuple[int, float], ...]:
-    """What was missed by level, in ``LEVELS_MOST`` at most: the smallest parts count for the next level above them.
+    """What was missed by level, in ``LEVELS_MOST`` at most: see `_fewer`."""
+    return _fewer(course.missed_s, LEVELS_MOST)
 
-    That way a floor comes out as large as by all levels, or larger.
+
+def _fewer(counted: Iterable[tuple[Level, float]], most: int) -> tuple[tuple[Level, float], ...]:
+    """Seconds by level in ``most`` levels: the smallest parts count for the next one above them.
+
+    That way a floor, or the growth to prepare for, comes out as large as by all levels, or larger.
     """
-    levels = list(course.missed_s)
-    while len(levels) > LEVELS_MOST:
+    levels = list(counted)
+    while len(levels) > most:
         place = min(range(len(levels) - 1), key=lambda place: levels[place][1])
-        (_, late_s), (above, above_s) = levels[place : place + 2]
-        levels[place : place + 2] = [(above, late_s + above_s)]
+        (_, seconds), (above, above_s) = levels[place : place + 2]
+        levels[place : place + 2] = [(above, seconds + above_s)]
     return tuple(levels)
 
 

@@ -218,8 +218,10 @@ def _is_missed(demand: Demand, role: str, asked: Asked) -> bool:
     """Whether too few replicas of ``role`` were ready in the last minute.
 
     The time to first token is of all roles together. Where prefill and decode are apart, it is late for the role in
-    which requests wait.
+    which requests wait. What is late for want of GPUs no forecast would have met.
     """
+    if any(target.shared_from_s is not None for target in asked.memory.targets if target.key.role == role):
+        return False
     ready = len([replica for fleet in _fleets_of(role, asked) for replica in fleet.ready()])
     waits = role == Role.SERVE.value or demand.waiting > ready
     return demand.refused_per_s > 0.0 or (asked.is_late and waits)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from scaler.core.advice import advised
 from scaler.core.capacity import Belief, belief_of, learned
-from scaler.core.forecast import GROWTHS, growth_covered
+from scaler.core.forecast import GROWTHS, TRENDS, growth_covered
 from scaler.core.keeping import (
     COUNTED_MOST_S,
     LEVELS_MOST,
@@ -21,6 +21,8 @@ from scaler.core.keeping import (
     growth_from,
     growth_told,
     levels_told,
+    trends_from,
+    trends_told,
 )
 from scaler.core.memory import CapacityMemory, Course
 from scaler.core.model import Load, Role, Work
@@ -245,6 +247,28 @@ def test_forty_weights_are_counted_by_their_factors() -> None:
     growth = growth_from({1.0 + place / 10.0: 1.0 for place in range(40)})
 
     assert sum(growth) == 40.0
+
+
+def test_trends_are_kept_by_their_edges() -> None:
+    fell = tuple(60.0 if step in {1.0, 1.2} else 0.0 for step in GROWTHS)
+    known = replace(NEW, trends=(fell, *[(0.0,) * len(GROWTHS)] * 3, fell))
+
+    assert trends_told(known) == {0.0: ((1.0, 60.0), (1.2, 60.0)), TRENDS[-1]: ((1.0, 60.0), (1.2, 60.0))}
+    assert trends_from({edge: dict(told) for edge, told in trends_told(known).items()}) == known.trends
+
+
+def test_of_a_trend_with_many_steps_the_smallest_parts_are_told_as_more_growth() -> None:
+    weights = dict(zip(GROWTHS, (900.0, 20.0, 10.0, 300.0, 40.0, 200.0, 70.0, 80.0), strict=False))
+    known = replace(NEW, trends=(tuple(weights.get(step, 0.0) for step in GROWTHS),))
+
+    assert trends_told(known) == {
+        0.0: ((1.0, 900.0), (1.06, 330.0), (1.08, 40.0), (1.1, 200.0), (1.12, 70.0), (1.14, 80.0))
+    }
+
+
+@pytest.mark.parametrize("told", [{}, {1.07: {1.0: 60.0}}, {0.0: {1.0: -5.0}}, {0.0: {}}, {nan: {1.0: 60.0}}], ids=str)
+def test_trends_that_nobody_counted_are_not_known(told: dict[float, dict[float, float]]) -> None:
+    assert trends_from(told) == ()
 
 
 def reckoned(**difference: object) -> Course:

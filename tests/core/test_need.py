@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from scaler.core.capacity import learned
-from scaler.core.memory import CapacityMemory, Course, Memory
+from scaler.core.memory import CapacityMemory, Course, Memory, TargetMemory
 from scaler.core.model import (
     Fleet,
     FleetSeen,
@@ -50,10 +50,11 @@ def work_seen(
     *capacities: CapacityMemory,
     asked: Policy | None = None,
     courses: Sequence[Course] = (),
+    targets: Sequence[TargetMemory] = (),
 ) -> WorkSeen:
     asked = asked or policy()
     load_times = {target.key: LOAD_TIME for target in asked.targets()}
-    memory = Memory(at_s=START_S - TICK_S, courses=tuple(courses), capacities=capacities)
+    memory = Memory(at_s=START_S - TICK_S, courses=tuple(courses), capacities=capacities, targets=tuple(targets))
     return work_of(question(asked, observation, memory, load_times, START_S))
 
 
@@ -280,6 +281,17 @@ def test_coverage_rises_when_first_tokens_are_late(ttft_s: float, limit_s: float
     (course,) = told.courses
     assert course.coverage is not None
     assert (course.coverage > 0.5) is is_late
+
+
+@pytest.mark.parametrize(("short_from_s", "rises"), [(None, True), (START_S - 600.0, False)], ids=["enough", "short"])
+def test_what_is_late_for_want_of_gpus_moves_no_coverage(short_from_s: float | None, rises: bool) -> None:  # noqa: FBT001
+    earlier = work_seen(seen(busy(4, 0.5, at_s=START_S - TICK_S)), capacity()).courses
+    known = replace(earlier[0], coverage=0.5)
+    shared = TargetMemory(key=key(), shared_from_s=short_from_s)
+
+    told = work_seen(replace(seen(busy(4, 0.5)), ttft_s=9.0), capacity(), courses=[known], targets=[shared])
+
+    assert ((told.courses[0].coverage or 0.0) > 0.5) is rises
 
 
 def test_work_that_queues_is_counted_for_the_advice() -> None:

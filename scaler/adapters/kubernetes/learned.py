@@ -17,6 +17,7 @@ from scaler.api.status import (
     LearnedLoad,
     LearnedRequest,
     LearnedTarget,
+    LearnedTrend,
     Status,
 )
 from scaler.core.keeping import (
@@ -27,6 +28,8 @@ from scaler.core.keeping import (
     growth_from,
     growth_told,
     levels_told,
+    trends_from,
+    trends_told,
 )
 from scaler.core.memory import CapacityMemory, Course, LoadSample
 from scaler.core.model import Fleet, Observation, Role, TargetKey, Tokens
@@ -122,6 +125,11 @@ def _demand(course: Course) -> LearnedDemand:
     return LearnedDemand(
         role=Role(course.role),
         growth=_weights(growth_told(course).items()),
+        trends=tuple(
+            LearnedTrend(above=edge, growth=growth)
+            for edge, told in trends_told(course).items()
+            if (growth := _weights(told)) is not None
+        ),
         coverage=None if course.coverage is None else round(course.coverage, 3),
         highest_tokens_per_second=_digits(course.highest_per_s, 3),
         request=None
@@ -220,6 +228,7 @@ def _course(told: LearnedDemand) -> Course:
     return Course(
         role=told.role.value,
         growth=growth_from(_numbers(told.growth)),
+        trends=trends_from({trend.above: _numbers(trend.growth) for trend in told.trends}),
         coverage=told.coverage,
         highest_per_s=told.highest_tokens_per_second or 0.0,
         request=None
@@ -253,7 +262,7 @@ COUNTS: Final = frozenset({"weight", "seenSeconds", "workReplicaSeconds", "growt
 """What has moved is worth a write of its own: a value by a tenth, and how much stands behind it by a quarter. At rest
 the values stand still, and what stands behind them grows by a quarter ever more seldom, until it fades as it grows."""
 
-PASSENGERS: Final = frozenset({"busy", "until", "samples"})
+PASSENGERS: Final = frozenset({"busy", "until", "samples", "trends"})
 """What goes along, and is no reason to write."""
 
 
