@@ -249,6 +249,11 @@ IDEAS: Final = (
     ),
     _idea("coverage that follows misses", "the newsvendor's share, for ever", ("need:adapted", _unadapted)),
     _idea(
+        "growth by trend",
+        "a rise is expected to go on as any moment does",
+        ("forecast:TRENDS_FROM", _constant(2.0)),
+    ),
+    _idea(
         "bound on growth",
         "growth is believed however high it leads",
         ("forecast:BEYOND_HIGHEST", _constant(1e9)),

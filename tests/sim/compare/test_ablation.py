@@ -21,9 +21,10 @@ from tests.builders import key
 CELLS = (
     Cell(workload="azure2023-conv", pool=2.0, load_s=120.0),
     Cell(workload="azure2023-conv", pool=2.0, load_s=600.0),
+    Cell(workload="servegen-m-large", pool=2.0, load_s=300.0),
     Cell(workload="azure2023-code", pool=2.0, load_s=120.0),
 )
-"""Hours that queue, grow, shrink and turn, with quick and with slow starts."""
+"""Hours that queue, grow, shrink and turn, with quick and with slow starts. In the third, coverage is nearly all."""
 
 BURSTY = CELLS[-1]
 
