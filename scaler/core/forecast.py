@@ -127,6 +127,8 @@ def _judged(course: Course, ahead_s: float, least_per_s: float) -> Course:
         if moment.at_s + ahead_s > now_s or (course.judged_to_s is not None and moment.at_s <= course.judged_to_s):
             continue
         judged_to_s = moment.at_s
+        if after.at_s > moment.at_s + ahead_s:
+            continue  # nobody looked within its look-ahead: one of 75 s, and two scrapes that are 90 s apart
         peak_per_s = _peak(course.moments, moment.at_s, ahead_s)
         # A day without work says nothing of how work grows.
         if peak_per_s > least_per_s:

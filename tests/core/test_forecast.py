@@ -125,6 +125,14 @@ def test_growth_counts_from_half_a_replica() -> None:
     assert counted(course(*[0.1] * 4, 1.0, ahead_s=60.0)) == {12.0: pytest.approx(1.0)}
 
 
+def test_a_moment_after_which_nobody_looked_within_its_look_ahead_teaches_nothing() -> None:
+    """A load time of 30 s looks 75 s ahead, and two scrapes were 90 s apart: less than what counts as a gap."""
+    early = course(*[10.0] * 3, ahead_s=75.0)
+    late = demand(START_S + 2.0 * TICK_S + 90.0, 10.0)
+
+    assert sum(counted(watched(early, late, 75.0, 0.0)).values()) == pytest.approx(2.0, abs=0.01)
+
+
 def test_every_moment_is_counted_once() -> None:
     known = course(*[10.0] * 100)
 
