@@ -178,8 +178,43 @@ def test_once_coverage_is_nearly_all_a_rise_is_expected_to_go_on_as_rises_did(co
         highest_per_s=1e9,
     )
 
-    assert peak(known, 13.0).growth == growth
+    assert (peak(known, 13.0).growth, peak(known, 13.0).steady) == (growth, growth)
     assert peak(replace(known, trends=()), 13.0).growth == 1.0
+
+
+@pytest.mark.parametrize(
+    ("own", "elsewhere", "growth"),
+    [
+        pytest.param(NEVER, always(1.0, 80_000.0), 1.25, id="never seen: a quarter of an hour of prior, one of all"),
+        pytest.param(always(1.0, 36_000.0), always(1.3, 80_000.0), 1.3, id="calmer than all moments: not below them"),
+    ],
+)
+def test_what_a_trend_has_shown_is_weighed_with_all_moments(
+    own: tuple[float, ...], elsewhere: tuple[float, ...], growth: float
+) -> None:
+    rising = course(*[10.0] * 5 * MINUTE, *[13.0] * MINUTE)
+    trends = (NEVER, NEVER, NEVER, NEVER, own)
+
+    known = replace(rising, coverage=0.95, growth=elsewhere, trends=trends, highest_per_s=1e9)
+
+    assert peak(known, 13.0).growth == growth
+
+
+def test_work_after_none_has_no_trend() -> None:
+    known = course(*[0.0] * 6 * MINUTE, *[10.0] * 2 * MINUTE, ahead_s=60.0)
+
+    assert sum(counted(known).values()) > 0.0
+    assert sum(by_trend(known)) == 0.0
+
+
+def test_what_was_counted_of_a_trend_fades_as_all_counts_do() -> None:
+    day = always(1.0, 86_400.0)
+    known = replace(course(*[10.0] * 2, ahead_s=60.0), growth=day, trends=(day,) * 5)
+
+    after = watched(known, demand(START_S + 2.0 * TICK_S, 10.0), 60.0, 0.0)
+
+    assert [sum(each) for each in after.trends] == [pytest.approx(sum(after.growth))] * 5
+    assert sum(after.growth) < 86_400.0
 
 
 def test_what_was_counted_fades_over_a_day() -> None:
