@@ -177,8 +177,12 @@ class Controller:
 
     def trails(self) -> list[list[dict[str, Any]]]:
         """The rulings on the one target, decision by decision; none where it was not seen."""
-        targets = [line["record"]["plan"]["targets"] for line in self.decisions()]
+        targets = [record["plan"]["targets"] for record in self.records()]
         return [seen[0]["trail"] for seen in targets if seen]
+
+    def records(self) -> list[dict[str, Any]]:
+        """Its decisions, each with what it was taken on."""
+        return [line["record"] for line in self.decisions()]
 
     def wait_until_it_has_learned(self, *, within_s: float = 180.0) -> None:
         """Return once the demand is told from what a replica was seen to carry, not from requests in flight."""

@@ -25,15 +25,20 @@ TICK_S = 2.0
 
 def replicas_by_time(controller: Controller) -> list[int]:
     """What was planned, decision by decision, without repetitions."""
-    planned = [line["record"]["plan"]["targets"] for line in controller.decisions()]
+    planned = [record["plan"]["targets"] for record in controller.records()]
     counts = [targets[0]["trail"][-1]["after"] for targets in planned if targets]
     return [count for count, _ in groupby(counts)]
 
 
 def most_of(controller: Controller, what: Callable[[dict[str, Any]], int]) -> int:
     """The highest that ``what`` says of the fleet of any decision."""
-    seen = [line["record"]["observation"]["fleets"][0]["fleet"] for line in controller.decisions()]
+    seen = [record["observation"]["fleets"][0]["fleet"] for record in controller.records()]
     return max(what(fleet) for fleet in seen if "requested" in fleet)
+
+
+def trail_of(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rulings on the one target of a decision; none where it was not seen."""
+    return next((target["trail"] for target in record["plan"]["targets"]), [])
 
 
 def shrinks(trail: list[dict[str, Any]]) -> bool:
@@ -43,24 +48,23 @@ def shrinks(trail: list[dict[str, Any]]) -> bool:
 
 def first_shrink(controller: Controller) -> dict[str, Any] | None:
     """The record of the first decision to shrink, None before there is one."""
-    records = (line["record"] for line in controller.decisions())
-    return next((each for each in records if shrinks(each["plan"]["targets"][0]["trail"])), None)
+    return next((each for each in controller.records() if shrinks(trail_of(each))), None)
 
 
 def demand_before(controller: Controller, record: dict[str, Any], window_s: float) -> list[int]:
     """How many replicas the demand was for, in each decision of the ``window_s`` before this one."""
-    plans = [line["record"]["plan"] for line in controller.decisions()]
+    plans = [record["plan"] for record in controller.records()]
     at_s = record["plan"]["at_s"]
     return [plan["targets"][0]["trail"][0]["after"] for plan in plans if at_s - window_s < plan["at_s"] < at_s]
 
 
 def work_of(record: dict[str, Any]) -> dict[str, float]:
-    """The requests that each ready replica had, as the decision saw them, by pod."""
+    """The requests that each ready replica had, as the decision saw them, by pod; those that are going are left out."""
     replicas = record["observation"]["fleets"][0]["fleet"]["replicas"]
     return {
         each["name"]: each["load"]["running"] + each["load"]["waiting"]
         for each in replicas
-        if "running" in each["load"]
+        if "running" in each["load"] and each.get("deleted_at_s") is None
     }
 
 

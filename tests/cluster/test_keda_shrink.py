@@ -1,5 +1,6 @@
 """Which pods go when the real KEDA and its HPA shrink a Deployment: those with the least work."""
 
+from itertools import groupby
 from typing import Final
 
 import pytest
@@ -8,15 +9,23 @@ from testbed.emulator.arrivals import steady
 from testbed.emulator.emulator import Emulator
 from testbed.keda import Keda
 from testbed.tenant import Tenant
-from testbed.waiting import wait_for
 from tests.cluster.following import ADDRESS, SCALER, Following, answering, wait_until_it_answers
-from tests.cluster.running import Start, World, add_servers
-from tests.cluster.test_controller import first_shrink, work_of
+from tests.cluster.running import Controller, Start, World, add_servers
+from tests.cluster.test_controller import shrinks, trail_of, work_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 RPS: Final = 8.0
 """Less than one replica's worth, and some requests at each of four at any time."""
+
+
+def works_at_each_step(controller: Controller) -> list[dict[str, float]]:
+    """The work of each pod when a lower count was first told, count by count: by that the pods were marked.
+
+    A count is told again until KEDA has carried it out, and the work has changed by then.
+    """
+    falling = (record for record in controller.records() if shrinks(trail_of(record)))
+    return [work_of(next(same)) for _, same in groupby(falling, key=lambda record: trail_of(record)[-1]["after"])]
 
 
 @pytest.mark.usefixtures("scraped")
@@ -37,11 +46,10 @@ def test_the_idle_pods_go_first(keda: Keda, tenant: Tenant, world: World, emulat
     world.wait_for_requested(2, within_s=240.0)
     stayed = {pod["metadata"]["name"] for pod in tenant.wait_for_ready(2)}
 
-    shrink = wait_for("its record", lambda: first_shrink(controller))
-    assert shrink is not None
-    work = work_of(shrink)
-    gone = set(work) - stayed
-    assert (len(work), len(gone)) == (4, 2)
-    assert max(work[name] for name in gone) <= min(work[name] for name in stayed)
+    first, second = works_at_each_step(controller)
+    assert (len(first), len(second), len(stayed)) == (4, 3, 2), "one at a time"
+    for work, left in [(first, second.keys()), (second, stayed)]:
+        (gone,) = work.keys() - left
+        assert work[gone] == min(work.values())
     assert controller.writes_of_scale() == 0
     keda.resolve({})

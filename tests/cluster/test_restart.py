@@ -49,13 +49,13 @@ def wait_for_leader(api: Rest, name: str, *, within_s: float = 60.0) -> None:
 
 def planned(controller: Controller) -> list[int]:
     """What each decision of its journal asked for."""
-    plans = [line["record"]["plan"]["targets"] for line in controller.decisions()]
+    plans = [record["plan"]["targets"] for record in controller.records()]
     return [targets[0]["trail"][-1]["after"] for targets in plans if targets]
 
 
 def commands(controller: Controller) -> list[int]:
     """The counts that each decision of its journal commanded."""
-    plans = [line["record"]["plan"] for line in controller.decisions()]
+    plans = [record["plan"] for record in controller.records()]
     return [command["replicas"] for plan in plans for command in plan["commands"]]
 
 

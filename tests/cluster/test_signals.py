@@ -147,6 +147,6 @@ def held_through(trouble: Trouble, world: World, controller: Controller) -> None
 
 def blind_for_s(controller: Controller) -> float:
     """How long the demand has not been known, by the last decisions."""
-    plans = [line["record"]["plan"] for line in controller.decisions()]
+    plans = [record["plan"] for record in controller.records()]
     known = [plan for plan in plans if plan["targets"][0]["trail"][0]["rule"] != "keep"]
     return float(plans[-1]["at_s"] - known[-1]["at_s"])
