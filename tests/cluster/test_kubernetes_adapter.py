@@ -163,7 +163,7 @@ async def test_a_pod_that_finds_no_room_says_since_when(tenant: Tenant, controll
     tenant.add_deployment("llama", replicas=2)
 
     fleet = await controller.fleet_when(
-        lambda seen: any(each.unschedulable_since_s is not None for each in seen.replicas)
+        lambda seen: any(each.unschedulable_since_s is not None for each in seen.replicas) and len(seen.placed()) == 1
     )
 
     assert sum(each.phase is Phase.WAITING for each in fleet.replicas) == 1

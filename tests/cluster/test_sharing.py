@@ -58,5 +58,6 @@ def ready_of(tenant: Tenant, name: str) -> int:
 
 
 def rulings(lines: list[Any], policy: str) -> list[Any]:
-    """All rulings on the one target of a policy."""
-    return [ruling for line in lines if line.name == policy for ruling in line.record.plan.targets[0].trail]
+    """All rulings on the one target of a policy; a first decision may come before the target has been listed."""
+    plans = [line.record.plan for line in lines if line.name == policy]
+    return [ruling for plan in plans for target in plan.targets for ruling in target.trail]

@@ -61,7 +61,7 @@ def test_three_replicas_answer_sooner_than_one_that_is_full(vllm_run: Run) -> No
 
 def test_every_stream_ends_whole_though_replicas_go_in_the_middle_of_some(vllm_run: Run) -> None:
     assert len(vllm_run.in_flight_at_the_end) >= 2
-    assert max(vllm_run.in_flight_at_the_end.values()) >= 1
+    assert [name for name, running in vllm_run.in_flight_at_the_end.items() if running >= 1]
     assert [each.cut for each in vllm_run.streams if each.cut] == []
 
 

@@ -169,7 +169,7 @@ class Scene:
                 ready_at_s = seconds(ready["lastTransitionTime"]) or 0.0
                 self.run.starts[name] = Start(name=name, created_at_s=created_at_s, ready_at_s=ready_at_s)
             if "deletionTimestamp" in pod["metadata"] and name not in self.run.in_flight_at_the_end:
-                self.run.in_flight_at_the_end[name] = self.ask(f'max(vllm:num_requests_running{{pod="{name}"}})')
+                self.run.in_flight_at_the_end[name] = self.in_flight_when_deleted(pod)
         return pods
 
     def ready_pods(self) -> list[dict[str, Any]]:
@@ -189,6 +189,13 @@ class Scene:
         """The one number that Prometheus answers; NaN where there is none."""
         found = asked(query)
         return float(found[0]["value"][1]) if found else math.nan
+
+    def in_flight_when_deleted(self, pod: dict[str, Any]) -> float:
+        """The most requests that a pod ran within a second of its deletion, of which whole seconds are known."""
+        metadata = pod["metadata"]
+        deleted_at_s = (seconds(metadata["deletionTimestamp"]) or 0.0) - metadata["deletionGracePeriodSeconds"]
+        running = f'vllm:num_requests_running{{pod="{metadata["name"]}"}}'
+        return self.ask(f"max(max_over_time({running}[2s] @ {deleted_at_s + 1.0:.0f}))")
 
     def work(self) -> list[float]:
         """The requests that the engines run, and those that wait."""

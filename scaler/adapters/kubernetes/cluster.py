@@ -314,7 +314,7 @@ class KubernetesCluster:
         if is_strange(told, found.target, found.requested):
             told = answered(told, self.views.means.clock.now_s())
         if replicas < found.requested:
-            await self._mark(found, found.requested - replicas, loads)
+            await self._mark(found, replicas, loads)
         path = found.resource.path(found.namespace, found.target.name, "scale")
         try:
             version = await self.scales.write(path, found.requested, replicas)
@@ -322,11 +322,11 @@ class KubernetesCluster:
             raise TransientError(f"{found.target.kind} {found.target.name} cannot be scaled: {error}") from error
         self._told[found.target.uid] = replace(told, replicas=replicas, version=version)
 
-    async def _mark(self, found: Found, going: int, loads: Mapping[str, Load | Missing]) -> None:
+    async def _mark(self, found: Found, left: int, loads: Mapping[str, Load | Missing]) -> None:
         """Have the pods with the least work go first; without that the shrink is as good, only less kind."""
         if found.resource.kind != DEPLOYMENT:
             return
-        for mark in marks(found.pods, loads, going):
+        for mark in marks(found.pods, loads, left):
             cost = None if mark.cost is None else str(mark.cost)
             path = path_to("v1", "pods", found.namespace, mark.pod)
             body = {"metadata": {"annotations": {DELETION_COST: cost}}}
@@ -375,7 +375,7 @@ class KubernetesCluster:
             is_news = told.get((target.key.version, target.key.role)) != target.replicas
             if is_news and found is not None and isinstance(fleet, Fleet):
                 loads = {replica.name: replica.load for replica in fleet.replicas}
-                await self._mark(found, max(0, found.requested - target.replicas), loads)
+                await self._mark(found, target.replicas, loads)
 
     async def tell_faults(self, faulty: Sequence[PolicyObject], at_s: float) -> None:
         """Write what is wrong into the statuses of policies that are not sound."""

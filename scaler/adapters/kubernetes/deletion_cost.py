@@ -26,13 +26,17 @@ class Mark:
     cost: int | None
 
 
-def marks(pods: Sequence[PodSeen], loads: Mapping[str, Load | Missing], going: int) -> tuple[Mark, ...]:
-    """What has to be written before ``going`` of ``pods`` go, so that those with the least work are the ones."""
+def marks(pods: Sequence[PodSeen], loads: Mapping[str, Load | Missing], left: int) -> tuple[Mark, ...]:
+    """What has to be written before only ``left`` of ``pods`` stay, so that those with the least work go.
+
+    How many go is told by the pods that stand, not by the count asked for: a pod may still stand that a former step let
+    go, and if it had the only mark, nobody would be marked for the next.
+    """
     staying = [pod for pod in pods if pod.replica.deleted_at_s is None]
     idle = [pod for pod in staying if pod.replica.phase is Phase.READY and _is_free(pod)]
     unready = sum(pod.replica.phase is not Phase.READY for pod in staying)
     idle.sort(key=lambda pod: _work(pod, loads))
-    chosen = {pod.replica.name: LOWEST + rank for rank, pod in enumerate(idle[: max(0, going - unready)])}
+    chosen = {pod.replica.name: LOWEST + rank for rank, pod in enumerate(idle[: max(0, len(staying) - left - unready)])}
     wanted = [Mark(pod=name, cost=cost) for name, cost in chosen.items()]
     now = {pod.replica.name: pod.deletion_cost for pod in staying}
     stale = [
