@@ -22,10 +22,10 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from scaler.sim.compare.ablation import IDEAS, NOTHING, Idea, without
+from scaler.sim.compare.ablation import IDEAS, NOTHING, SEED, Idea, without
 from scaler.sim.compare.cells import SHARE, Cell
 from scaler.sim.compare.outcomes import OUR_SOURCES, Job, Outcome, digest, ours_in, outcome_of, read_outcome
-from scaler.sim.compare.suites import SEEDS, SWEPT_SERVICES, grid, services
+from scaler.sim.compare.suites import SWEPT_SERVICES, grid, services
 from scaler.sim.compare.tables import NONE_MET, Table, as_markdown
 from scaler.wiring.compare_store import keep, kept, kept_bound
 from scaler.wiring.comparing import RUNS, end, outcome_kept, writable
@@ -64,7 +64,7 @@ def ablated_kept(folder: Path, asked: tuple[Idea, Cell]) -> Outcome:
     """Ours without an idea in a cell, with the floor that it advises where it does; run at most once for a folder."""
     idea, cell = asked
     run = partial(outcome_kept, folder) if idea == NOTHING else partial(_outcome_kept, folder, idea)
-    return ours_in(cell, SEEDS[0], run)[-1]
+    return ours_in(cell, SEED, run)[-1]
 
 
 def _outcome_kept(folder: Path, idea: Idea, job: Job) -> Outcome:

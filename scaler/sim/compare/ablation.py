@@ -8,15 +8,27 @@ decides otherwise without it.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib import import_module
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
+from scaler.core.arrivals import DECODE_WEIGHT
 from scaler.core.capacity import Belief, learned
 from scaler.core.forecast import SIGNALS_AGE_S
 from scaler.core.memory import CapacityMemory, Memory
-from scaler.core.model import Fleet, Load, Missing, Replica, TargetKey, Work
-from scaler.sim.compare.cells import Cell, engine_of
+from scaler.core.model import Demand, Fleet, Load, Missing, Replica, TargetKey, Work
+from scaler.sim.compare.cells import Cell, engine_of, traffic
 from scaler.sim.latency import Engine
+
+SEED: Final = 1
+"""Of the traffic that is told beforehand, and so of every run without an idea."""
+
+WINDOW_S: Final = 15.0
+A_MINUTE: Final = 4
+"""Demand is a rate of a minute, and a minute is so many scrapes."""
 
 Replacement = Callable[[Any, Cell], Any]
 """What stands in the place of the original in a cell."""
@@ -101,6 +113,34 @@ def _rules_without(name: str) -> Replacement:
 
 def _near(original: Any, _cell: Cell) -> Any:
     return lambda course, demand, _ahead_s, *rest: original(course, demand, SIGNALS_AGE_S, *rest)
+
+
+def _foretold(original: Any, cell: Cell) -> Any:
+    """Each look-ahead's highest demand, from the requests themselves; a shrink leaves what it needs, and noise."""
+    tokens_per_s = _demand_to_come(cell)
+
+    def forecast(course: Any, demand: Demand, ahead_s: float, *rest: Any) -> Any:
+        found = original(course, demand, ahead_s, *rest)
+        if isinstance(found, Missing):
+            return found
+        begin, end = (int(at_s // WINDOW_S) for at_s in (demand.at_s, demand.at_s + ahead_s + WINDOW_S))
+        growth = float(tokens_per_s[begin : end + 1].max(initial=0.0)) / found.from_per_s
+        return replace(found, growth=growth, steady=growth)
+
+    return forecast
+
+
+@lru_cache(maxsize=4)
+def _demand_to_come(cell: Cell) -> NDArray[np.float64]:
+    """The tokens a second that arrive in the minute before the end of each window, decoded ones by their weight."""
+    work = traffic(cell)
+    windows = int(work.span_s // WINDOW_S) + 2
+    tokens = np.zeros(windows)
+    for piece in work.pieces(SEED):
+        place = np.minimum(piece.arrival_s // WINDOW_S, windows - 1).astype(np.int64)
+        each = piece.prompt_tokens + DECODE_WEIGHT * piece.output_tokens
+        tokens += np.bincount(place, weights=each, minlength=windows)
+    return np.convolve(tokens / WINDOW_S, np.ones(A_MINUTE) / A_MINUTE)[:windows]
 
 
 def _only_ready(original: Any, _cell: Cell) -> Any:
@@ -282,6 +322,7 @@ IDEAS: Final = (
         "24 requests in flight to a replica",
         ("need:demand_of", _demand(tokens=Missing(why="tokens are taken out"))),
     ),
+    _idea("forecast: told the future", "the highest demand of each look-ahead is known", ("need:forecast", _foretold)),
     _idea("learning: told the truth", "the engine's own parameters, from the start", ("need:believed", _told(1.0))),
     _idea("learning: told twice as fast", "parameters half as large, for ever", ("need:believed", _told(0.5))),
     _idea("learning: told half as fast", "parameters twice as large, for ever", ("need:believed", _told(2.0))),
