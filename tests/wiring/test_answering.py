@@ -35,6 +35,8 @@ from tests.adapters.kubernetes.conftest import Caller, calling, running, silent,
 from tests.adapters.kubernetes.fake_api import FakeApi, serving
 from tests.adapters.kubernetes.test_cluster import policy
 
+pytestmark = pytest.mark.slow  # each starts a process that answers
+
 QUICK = Terms(lease_s=15.0, renew_within_s=10.0, retry_s=0.1, stop_within_s=2.0)
 """Tried for often; a lease that was given back need not run out, so a busy machine loses none by its length."""
 
@@ -229,7 +231,6 @@ async def test_a_certificate_that_cannot_be_used_is_a_sentence(caller: Caller) -
 # --- The process that answers ------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 async def test_a_process_that_is_killed_has_a_successor_at_the_same_port(api: FakeApi, caller: Caller) -> None:
     await decide(api, 3)
     async with replica(caller, "one") as one, running(leading(one.elector)):
@@ -247,7 +248,6 @@ async def test_a_process_that_is_killed_has_a_successor_at_the_same_port(api: Fa
         assert (made.port, made.pid == first) == (port, False)
 
 
-@pytest.mark.slow
 async def test_a_process_that_hangs_has_a_successor(api: FakeApi, caller: Caller) -> None:
     await decide(api, 3)
     async with replica(caller, "one", silent_s=SILENT_S) as one, running(leading(one.elector)):

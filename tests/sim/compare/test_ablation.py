@@ -65,12 +65,14 @@ def said_by_the_whole_core(cell: Cell) -> tuple[Said, ...]:
     return tuple(said(NOTHING, cell))
 
 
+@pytest.mark.slow
 def test_a_core_of_which_nothing_is_taken_out_decides_as_it_was_recorded() -> None:
     counts = [count for count, _ in said_by_the_whole_core(BURSTY)]
 
     assert counts[:-1] == [view.requested for view in moments(BURSTY)[1:]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("idea", IDEAS, ids=lambda idea: idea.name)
 def test_without_any_of_its_ideas_the_core_decides_otherwise_on_some_recorded_moment(idea: Idea) -> None:
     assert any(
