@@ -19,7 +19,7 @@ MISSED_MOST: Final = 0.01
 LEFT_SHARE: Final = 0.005
 """What a floor may leave uncovered, half of what the objective leaves room for: growth still meets a part of it, and
 the highest levels are mostly errors of a single scrape. Floors that leave a thousandth cost a tenth more on the tuning
-services that are advised one, and have every request in time (docs/design/0022)."""
+services that are advised one, where nearly every request is in time (docs/design/0022)."""
 
 WATCHED_LEAST_S: Final = 1800.0
 """In the first half hour one late start is all there is."""

@@ -39,7 +39,10 @@ def test_pods_that_are_not_ready_go_before_any_mark() -> None:
 
 
 def test_a_pod_on_its_way_out_is_left_alone() -> None:
-    assert [mark.pod for mark in marks([pod_seen(recorded.draining("b"), None), *pods("a")], LOADS, left=0)] == ["a"]
+    """One of the two that stand goes; a third that is on its way out already is neither marked nor counted."""
+    leaving = pod_seen(recorded.draining("b"), None)
+
+    assert [mark.pod for mark in marks([leaving, *pods("a", "c")], LOADS, left=1)] == ["c"]
 
 
 def test_a_pod_that_a_former_step_let_go_and_that_still_stands_takes_no_mark_from_the_next() -> None:
