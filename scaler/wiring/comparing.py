@@ -160,23 +160,23 @@ def best_kept(folder: Path, asked: tuple[Entry, Tried]) -> tuple[Outcome, ...]:
     """The outcomes on all seeds of a cell of the cheapest threshold that attains the share on average over them.
 
     What only just attains it on the seed of the sweep often does not on others; then the next careful ones have their
-    turn. When none of `TURNS` does, it is the one that attains most.
+    turn. When none of `TURNS` does, it is the one that attains most on the seeds that it was run on.
     """
     entry, tried = asked
-    contenders = [turn.job.contender for turn in cheapest_first(tried.values())[:TURNS]]
-    for contender in contenders:
-        outcomes: list[Outcome] = []
+
+    def run(contender: Contender, seed: int) -> Outcome:
+        return outcome_kept(folder, Job(cell=entry.cell, contender=contender, seed=seed))
+
+    turns: list[list[Outcome]] = []
+    for turn in cheapest_first(tried.values())[:TURNS]:
+        turns.append([])
         # Once the share is out of reach the other seeds are not run: the next careful one has its turn.
-        while len(outcomes) < len(entry.seeds) and _may_attain(outcomes, len(entry.seeds)):
-            job = Job(cell=entry.cell, contender=contender, seed=entry.seeds[len(outcomes)])
-            outcomes.append(outcome_kept(folder, job))
-        if len(outcomes) == len(entry.seeds) and _mean_attained(outcomes) >= SHARE:
-            return tuple(outcomes)
-    turns = [
-        tuple(outcome_kept(folder, Job(cell=entry.cell, contender=contender, seed=seed)) for seed in entry.seeds)
-        for contender in contenders
-    ]
-    return max(turns, key=_mean_attained)
+        while len(turns[-1]) < len(entry.seeds) and _may_attain(turns[-1], len(entry.seeds)):
+            turns[-1].append(run(turn.job.contender, entry.seeds[len(turns[-1])]))
+        if len(turns[-1]) == len(entry.seeds) and _mean_attained(turns[-1]) >= SHARE:
+            return tuple(turns[-1])
+    most = max(turns, key=_mean_attained)
+    return tuple(run(most[0].job.contender, seed) for seed in entry.seeds)
 
 
 def _may_attain(outcomes: Sequence[Outcome], seeds: int) -> bool:
@@ -214,7 +214,7 @@ class _Comparison:
             Job(cell=entry.cell, contender=Contender(name=name), seed=seed)
             for entry in entries
             for name in entry.fixed
-            for seed in entry.seeds
+            for seed in entry.seeds[:1]
         ]
         records += [_record(parts, Choice.FIXED, each) for each in self._run("constants", fixed)]
         asked = [(entry.cell, entry.search, name) for entry in entries for name in entry.swept]
@@ -256,14 +256,14 @@ def _best(entries: Sequence[Entry], swept: Swept) -> list[tuple[Entry, Tried]]:
 
 
 def _single(entries: Sequence[Entry], swept: Swept) -> list[Job]:
-    """Each peer's one threshold for everything, in all cells and on all seeds."""
+    """Each peer's one threshold for everything, in all cells, on the first seed."""
     jobs: list[Job] = []
     for name in sorted({name for entry in entries for name in entry.swept} - {STATIC}):
         whole = [swept[key] for key in swept if key[1] is Thoroughness.WHOLE and key[2] == name]
         threshold = single_of(whole)
         contender = Contender(name=name, threshold=threshold)
         chosen = [entry for entry in entries if entry.takes_single and name in entry.swept and threshold is not None]
-        jobs += [Job(cell=entry.cell, contender=contender, seed=seed) for entry in chosen for seed in entry.seeds]
+        jobs += [Job(cell=entry.cell, contender=contender, seed=entry.seeds[0]) for entry in chosen]
     return jobs
 
 

@@ -9,6 +9,7 @@ from scaler.sim.compare.contenders import OURS
 from scaler.sim.compare.frontier import frontier, promptness, share_in_time, worth_at
 from scaler.sim.compare.outcomes import Outcome
 from scaler.sim.compare.standings import Choice, Record, Standing
+from scaler.sim.compare.standings import standings as standings_of
 from scaler.sim.compare.suites import SEEDS
 from scaler.sim.compare.verdict import Verdict, beats, by_cell, is_most
 
@@ -21,7 +22,7 @@ PROMPT: Final = "at equal replica-hours: a lower P99 of the first token than its
 def against(peer: str, standings: Sequence[Standing], records: Sequence[Record]) -> list[Verdict]:
     """The lines against ``peer`` that ``standings`` and ``records`` of the same cells can tell of."""
     found = (
-        _at_one(peer, standings),
+        _at_one(peer, _of_first_seed(records)),
         _at_best(peer, standings),
         _along(peer, records, share_in_time, IN_TIME),
         _along(peer, records, promptness, PROMPT),
@@ -44,6 +45,11 @@ def _at_one(peer: str, standings: Sequence[Standing]) -> Verdict | None:
         figure=f"cheaper in {len(cheaper)} of {len(both)}; met {met} of {len(cells)}, they {they_met} "
         f"(at {theirs[cells[0]].threshold:g})",
     )
+
+
+def _of_first_seed(records: Iterable[Record]) -> tuple[Standing, ...]:
+    """The standings of the seed that one threshold for everything is run on: ours is held against it on that alone."""
+    return standings_of(record for record in records if record.outcome.job.seed == SEEDS[0])
 
 
 def _at_best(peer: str, standings: Sequence[Standing]) -> Verdict | None:

@@ -122,6 +122,13 @@ def test_one_threshold_for_everything_is_beaten_by_cost_and_by_cells() -> None:
     assert bar(with_theirs(2.5, missed=1)[1:], line).is_reached is None
 
 
+def test_one_threshold_for_everything_is_held_against_ours_on_the_seed_that_it_was_run_on() -> None:
+    theirs = theirs_everywhere("knative", Choice.SINGLE, lambda number: {"hours": 2.5, "attained": 0.9 + 0.1 * number})
+    dear = [record(outcome(cell=cell, seed=2, hours=9.0), part=part) for cell, part in PLACES]
+
+    assert bar([*ours_everywhere(hours=2.1), *dear, *theirs], "knative at one threshold").is_reached is True
+
+
 def test_the_best_threshold_of_each_cell_is_beaten_in_three_of_four_that_either_meets() -> None:
     def with_theirs(dearer: int) -> list[Record]:
         def run(number: int) -> dict[str, float]:
