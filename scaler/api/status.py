@@ -164,6 +164,17 @@ class LearnedTrend(StatusPart):
     """For how long it then grew by so much within one look-ahead: factors, and the seconds for each."""
 
 
+class LearnedCalm(StatusPart):
+    """How demand went on from a calmer base, between that of the moment and the mean of five minutes."""
+
+    growth: Weights
+    """For how long the peak of one look-ahead was so many times that base: factors, and the seconds for each."""
+    cost_seconds: Measure
+    """What preparing by that would have cost in seconds of the highest demand, missing and idle by coverage."""
+    plain_cost_seconds: Measure
+    """The same of growth from the demand of the moment. The calm base counts where it costs a tenth less."""
+
+
 class LearnedDemand(StatusPart):
     """How the demand of one role went over a day that fades; a restarted controller starts from it."""
 
@@ -173,6 +184,8 @@ class LearnedDemand(StatusPart):
     """For how long demand grew by so much within one look-ahead: factors, and the seconds for each."""
     trends: Annotated[tuple[LearnedTrend, ...], Field(max_length=8), ATOMIC] = ()
     """The same, by how it had moved before."""
+    calm: LearnedCalm | None = None
+    """The same, from a calmer base."""
     coverage: Share | None = None
     """The share of such growth that is prepared for."""
     highest_tokens_per_second: Measure | None = None

@@ -2,7 +2,8 @@
 
 The peak to expect is the demand of the moment times the growth that the same service has shown, within one look-ahead,
 in so many of the moments of its last day as it pays to be prepared for. Its own days replace a prior that many series
-share (reference/workloads.md, 4).
+share (reference/workloads.md, 4). Where demand is restless growth is told over a calmer base, if that would have cost
+less.
 """
 
 from collections.abc import Sequence
@@ -70,6 +71,14 @@ Adaptive conformal inference (Gibbs and Candes, NeurIPS 2021), for one minute in
 step that is right on average is lost on a rise that comes three times a day.
 """
 
+CALM_S: Final = 300.0
+CALM_SHARE: Final = 0.5
+"""The calm base is by this share the mean of the last five minutes, and for the rest the demand of the moment. It is
+not used to look ahead for less: there it lags by more than it calms."""
+
+CALMER_BY: Final = 0.9
+"""Growth is told over the calm base where that would have cost so much of what it costs over the plain one: no more."""
+
 LEAST_SHARE: Final = 0.5
 """Growth is counted from half a replica's worth: one is there anyway, so growth below it costs nothing."""
 
@@ -82,7 +91,8 @@ class Forecast:
     """The demand of one role, in tokens a second: now, and at the peak to expect within ``ahead_s``.
 
     The peak is ``growth`` times ``from_per_s``, which is the demand now, and half a replica's worth at least.
-    ``steady`` is the larger growth that a shrink must leave room for. ``request`` is what one request is like, and
+    ``steady`` is the larger growth that a shrink must leave room for; ``is_calm`` says that both were told over the
+    calm base, and are less or more by what it differs from now. ``request`` is what one request is like, and
     ``arriving`` the demand over what was served of it. ``queueing_per_s`` are the requests a second that joined the
     queue of late.
     """
@@ -91,6 +101,7 @@ class Forecast:
     from_per_s: float
     growth: float
     steady: float
+    is_calm: bool
     ahead_s: float
     request: Tokens
     arriving: float
@@ -120,37 +131,69 @@ def _judged(course: Course, ahead_s: float, least_per_s: float) -> Course:
     """Learn from what followed on every moment whose look-ahead is over, and let go of those that nobody needs."""
     now_s = course.moments[-1].at_s
     kept = max(0.0, 1.0 - (now_s - course.moments[-2].at_s) / DAY_S) if len(course.moments) > 1 else 1.0
-    growth = [seconds * kept for seconds in course.growth] or [0.0] * len(GROWTHS)
-    trends = [[seconds * kept for seconds in each] for each in course.trends] or _no_trends()
+    counts = _Counts(course, ahead_s, least_per_s, kept)
     judged_to_s = course.judged_to_s
     for moment, after in pairwise(course.moments):
         if moment.at_s + ahead_s > now_s or (course.judged_to_s is not None and moment.at_s <= course.judged_to_s):
             continue
         judged_to_s = moment.at_s
-        if after.at_s > moment.at_s + ahead_s:
-            continue  # nobody looked within its look-ahead: one of 75 s, and two scrapes that are 90 s apart
-        peak_per_s = _peak(course.moments, moment.at_s, ahead_s)
-        # A day without work says nothing of how work grows.
-        if peak_per_s > least_per_s:
-            step = step_of(peak_per_s / max(moment.tokens_per_s, least_per_s))
-            growth[step] += after.at_s - moment.at_s
-            trend = _trend(course.moments, moment.at_s)
-            if trend is not None:
-                trends[trend][step] += after.at_s - moment.at_s
+        # Where nobody looked within its look-ahead (one of 75 s, and two scrapes that are 90 s apart), nothing is told.
+        if after.at_s <= moment.at_s + ahead_s:
+            counts.count(moment, after.at_s - moment.at_s)
     seen_from_s = now_s - max(ahead_s + TREND_S + MINUTE_S, MEAN_S)
     return replace(
         course,
         highest_per_s=max(course.moments[-1].tokens_per_s, course.highest_per_s * kept),
         moments=tuple(moment for moment in course.moments if moment.at_s >= seen_from_s),
-        growth=tuple(growth),
-        trends=tuple(tuple(each) for each in trends),
+        growth=tuple(counts.growth),
+        trends=tuple(tuple(each) for each in counts.trends),
+        calm_growth=tuple(counts.calm_growth),
+        losses=(counts.losses[0], counts.losses[1]),
         judged_to_s=judged_to_s,
     )
 
 
-def _peak(moments: Sequence[Moment], after_s: float, ahead_s: float) -> float:
-    """The highest demand of the look-ahead after ``after_s``."""
-    return max(moment.tokens_per_s for moment in moments if after_s < moment.at_s <= after_s + ahead_s)
+class _Counts:
+    """What was counted of the last day, of which ``kept`` is left, with what more moments tell."""
+
+    def __init__(self, course: Course, ahead_s: float, least_per_s: float, kept: float) -> None:
+        self._moments, self._ahead_s, self._least_per_s = course.moments, ahead_s, least_per_s
+        self._coverage = coverage_of(course, ahead_s)
+        self._covered = (growth_covered(course, self._coverage), calm_covered(course, self._coverage))
+        self.growth = [seconds * kept for seconds in course.growth] or [0.0] * len(GROWTHS)
+        self.trends = [[seconds * kept for seconds in each] for each in course.trends] or _no_trends()
+        self.calm_growth = [seconds * kept for seconds in course.calm_growth] or [0.0] * len(GROWTHS)
+        self.losses = [loss * kept for loss in course.losses]
+
+    def count(self, moment: Moment, lasts_s: float) -> None:
+        """Take in what followed on ``moment``, which weighs ``lasts_s``."""
+        peak_per_s = max(
+            each.tokens_per_s for each in self._moments if moment.at_s < each.at_s <= moment.at_s + self._ahead_s
+        )
+        # A day without work says nothing of how work grows.
+        if peak_per_s <= self._least_per_s:
+            return
+        plain_per_s = max(moment.tokens_per_s, self._least_per_s)
+        calm_per_s = max(calm_of(self._moments, moment), self._least_per_s)
+        step = step_of(peak_per_s / plain_per_s)
+        self.growth[step] += lasts_s
+        self.calm_growth[step_of(peak_per_s / calm_per_s)] += lasts_s
+        trend = _trend(self._moments, moment.at_s)
+        if trend is not None:
+            self.trends[trend][step] += lasts_s
+        for place, base_per_s in enumerate((plain_per_s, calm_per_s)):
+            prepared_per_s = max(base_per_s * self._covered[place], plain_per_s)
+            self.losses[place] += self._loss(peak_per_s - prepared_per_s) * lasts_s
+
+    def _loss(self, missing_per_s: float) -> float:
+        """What it costs to lack so much, or to idle with it: the newsvendor's loss at the coverage of the time."""
+        return missing_per_s * (self._coverage if missing_per_s > 0.0 else self._coverage - 1.0)
+
+
+def calm_of(moments: Sequence[Moment], at: Moment) -> float:
+    """The calm base of growth at one of ``moments``: its demand, moved towards the mean of five minutes."""
+    recent = [moment.tokens_per_s for moment in moments if at.at_s - CALM_S < moment.at_s <= at.at_s]
+    return (1.0 - CALM_SHARE) * at.tokens_per_s + CALM_SHARE * fsum(recent) / len(recent)
 
 
 def _no_trends() -> list[list[float]]:
@@ -192,6 +235,18 @@ def growth_covered(course: Course, share: float, *, by_trend: bool = False) -> f
     return max(covered, _quantile([own + part * other + unseen for own, other, unseen in alike], share))
 
 
+def calm_covered(course: Course, share: float) -> float:
+    """As `growth_covered`, over the calm base."""
+    seen = course.calm_growth or (0.0,) * len(GROWTHS)
+    return _quantile([own + unseen for own, unseen in zip(seen, _prior(), strict=True)], share)
+
+
+def is_calmer(course: Course, ahead_s: float) -> bool:
+    """Whether growth within ``ahead_s`` is told over the calm base."""
+    plain, calm = course.losses
+    return ahead_s >= CALM_S and calm < CALMER_BY * plain
+
+
 def _prior() -> list[float]:
     """The seconds of the prior by step."""
     weights = [0.0] * len(GROWTHS)
@@ -219,7 +274,6 @@ def forecast(course: Course, demand: Demand, ahead_s: float, unit_per_s: float) 
     now = course.moments[-1]
     coverage = coverage_of(course, ahead_s)
     by_trend = coverage >= TRENDS_FROM
-    growth = growth_covered(course, coverage, by_trend=by_trend)
     arriving = now.tokens_per_s / now.served_per_s if now.served_per_s > TOKENS_LEAST_PER_S else 1.0
     # Where one replica was not scraped since, what the others tell makes no new moment, and counts all the same.
     served_per_s = tokens_of(demand.tokens)
@@ -228,16 +282,32 @@ def forecast(course: Course, demand: Demand, ahead_s: float, unit_per_s: float) 
     # The chance that the next look-ahead holds a record is about its share of the time there was.
     beyond = BEYOND_HIGHEST + ahead_s / (course.seen_s + ahead_s)
     most = max(beyond * course.highest_per_s / from_per_s, 1.0)
+    is_calm = is_calmer(course, ahead_s)
+    calm_per_s = now_per_s + calm_of(course.moments, now) - now.tokens_per_s
+    calm = calm_per_s / from_per_s if is_calm else None
+    steady = coverage + STEADY_SHARE * (1.0 - coverage)
     return Forecast(
         now_per_s=now_per_s,
         from_per_s=from_per_s,
-        growth=min(growth, most),
-        steady=min(growth_covered(course, coverage + STEADY_SHARE * (1.0 - coverage), by_trend=by_trend), most),
+        growth=min(_expected(course, coverage, calm, by_trend=by_trend), most),
+        steady=min(_expected(course, steady, calm, by_trend=by_trend), most),
+        is_calm=is_calm,
         ahead_s=ahead_s,
         request=course.request or request_of(course.moments, demand.tokens.cache_share),
         arriving=arriving,
         queueing_per_s=_queueing_per_s(course.moments),
     )
+
+
+def _expected(course: Course, share: float, calm: float | None, *, by_trend: bool) -> float:
+    """The growth from now that ``share`` of the moments did not exceed.
+
+    ``calm`` is the calm base over now, None where it does not count. What comes now is expected to stay, whatever it
+    says.
+    """
+    if calm is None:
+        return growth_covered(course, share, by_trend=by_trend)
+    return min(max(calm * calm_covered(course, share), 1.0), GROWTHS[-1])
 
 
 def _queueing_per_s(moments: Sequence[Moment]) -> float:

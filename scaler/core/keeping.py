@@ -45,6 +45,12 @@ LEVELS_MOST: Final = 16
 TREND_STEPS_MOST: Final = 6
 """Steps of growth that are kept of each of the five trends: 70 bytes of a status, where all would be 380."""
 
+CALM_STEPS_MOST: Final = 6
+"""Steps of growth over the calm base that are kept: as many as of a trend."""
+
+LOSS_MOST: Final = 1e18
+"""Tokens that were missing or idle within a day: a thousand times what 10,000 replicas of a fast engine work off."""
+
 TREND_EDGES: Final = (0.0, *TRENDS)
 """What each trend lies above."""
 
@@ -196,6 +202,11 @@ def trends_told(course: Course) -> dict[float, tuple[tuple[float, float], ...]]:
     return {edge: _fewer(_seen(growth), TREND_STEPS_MOST) for edge, growth in trends if any(growth)}
 
 
+def calm_told(course: Course) -> tuple[tuple[float, float], ...]:
+    """The seconds of each step of growth over the calm base, in ``CALM_STEPS_MOST`` at most: see `_fewer`."""
+    return _fewer(_seen(course.calm_growth), CALM_STEPS_MOST)
+
+
 def trends_from(told: Mapping[float, Mapping[float, float]]) -> tuple[tuple[float, ...], ...]:
     """The seconds by step of each trend; those of an edge that is not known, or of nobody's counting, are left out."""
     trends = tuple(growth_from(told.get(edge, {})) or (0.0,) * len(GROWTHS) for edge in TREND_EDGES)
@@ -243,6 +254,8 @@ def course_from(told: Course) -> Course:
         told = replace(told, coverage=None)
     if not _is_reckoned(told):
         told = replace(told, came_s=0.0, missed_s=(), seen_s=0.0)
+    if not (told.calm_growth and all(0.0 <= loss <= LOSS_MOST for loss in told.losses)):
+        told = replace(told, calm_growth=(), losses=(0.0, 0.0))
     return told
 
 

@@ -124,7 +124,8 @@ class Course:
 
     ``moments`` reach back one look-ahead, oldest first, and are judged up to ``judged_to_s``. ``growth`` are seconds by
     step of `forecast.GROWTHS`: for how long demand grew so much within a look-ahead. ``trends`` are the same by how
-    demand had moved before, in the order of `forecast.TRENDS`.
+    demand had moved before, in the order of `forecast.TRENDS`, and ``calm_growth`` is the same over a calmer base.
+    ``losses`` is what it would have cost to prepare by each of the two, the plain one first, in tokens.
     ``coverage`` is the share of moments whose growth is prepared for, None before the first, ``highest_per_s`` the
     highest demand of a day that fades, ``request`` what one request was like in the last steady minutes.
 
@@ -137,6 +138,8 @@ class Course:
     judged_to_s: float | None = None
     growth: tuple[float, ...] = ()
     trends: tuple[tuple[float, ...], ...] = ()
+    calm_growth: tuple[float, ...] = ()
+    losses: tuple[float, float] = (0.0, 0.0)
     coverage: float | None = None
     highest_per_s: float = 0.0
     request: Tokens | None = None

@@ -201,8 +201,9 @@ def _foreseen(
     outlooks = {key: outlook for key in keys if (outlook := _outlook(key, demand, course, beliefs, asked)) is not None}
     if outlooks:
         widest = max(outlooks.values(), key=lambda outlook: outlook.ready)
-        late = demand.refused_per_s > 0.0 or any(outlook.queued_s > 0.0 for outlook in outlooks.values())
-        course = reckoned(course, widest.work_now, widest.instant, elapsed_s, missed=late)
+        late = max(outlook.late_share(is_late=asked.is_late) for outlook in outlooks.values())
+        late = 1.0 if demand.refused_per_s > 0.0 else late
+        course = reckoned(course, widest.work_now, widest.instant, elapsed_s, late)
     flow = demand.tokens
     return WorkSeen(
         needs={key: replicas_ahead(outlooks[key]) if key in outlooks else replicas_needed(demand) for key in keys},

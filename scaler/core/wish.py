@@ -142,6 +142,16 @@ class Outlook:
         queued_s = self.demand.waiting * self.request_s
         return queued_s if queued_s > self.limit_s * self.ready else 0.0
 
+    def late_share(self, *, is_late: bool) -> float:
+        """The part of what arrives that waits beyond the objective: all of it while the queue is longer than that.
+
+        A queue that is shorter at the scrape was longer since the last one where first tokens were late, as ``is_late``
+        says. It counts for its part of the objective: 40 requests of 0.1 s at four replicas and 2 s are a half.
+        """
+        if self.queued_s > 0.0 or not is_late:
+            return float(self.queued_s > 0.0)
+        return min(1.0, self.demand.waiting * self.request_s / (self.limit_s * max(self.ready, 1)))
+
     @property
     def drain(self) -> float:
         """The replicas on top of the peak's that work off what will be queued when they are there."""
@@ -180,8 +190,9 @@ def _whole(replicas: float) -> int:
 def replicas_ahead(outlook: Outlook) -> Ruling:
     """The replicas of one target that carry the whole peak of its role, and drain the queue; at least one."""
     ahead = outlook.ahead
+    told = "which by the last five minutes may grow" if ahead.is_calm else "which may grow"
     because = (
-        f"{outlook.work_now:.2f} replicas' worth of work, which may grow {ahead.growth:.2f} times within "
+        f"{outlook.work_now:.2f} replicas' worth of work, {told} {ahead.growth:.2f} times within "
         f"{ahead.ahead_s:.0f} s, and {outlook.idle:.2f} idle to be in time"
     )
     if outlook.drain > 0.0:

@@ -75,6 +75,8 @@ def nothing_shrinks_because_something_broke(world: World) -> None:
         if planned is None:
             assert isinstance(world.observation.fleet(target.key), Missing)
             continue
+        if planned.trail[-1].rule == "rest" and set(kinds(target.key.role, world)) == {"starting"}:
+            continue  # nobody has had work, so nobody's is missing: see the next promise
         broke = is_broken(target.key.role, world)
         shares_the_maximum = len(world.policy.versions) > 1 and planned.trail[-1].rule == "bounds"
         if broke or (is_unwatched(world.memory_of(target.key)) and not shares_the_maximum):
@@ -144,12 +146,16 @@ def what_comes_calls_for_a_replica(world: World) -> None:
 
 def is_broken(role: str, world: World) -> bool:
     """Whether the work of ``role`` cannot be told in full."""
-    fleets = world.fleets(role)
-    kinds = [kind(replica) for each in fleets if isinstance(each, Fleet) for replica in each.replicas]
+    fleets, present = world.fleets(role), kinds(role, world)
     blind = len(world.policy.versions) > 1 and (isinstance(world.observation.weights, Missing) or not all_seen(world))
-    nobody = not any(each in HEALTHY for each in kinds)
+    nobody = not any(each in HEALTHY for each in present)
     gone = any(isinstance(each, Missing) for each in fleets)
-    return blind or nobody or gone or has_lost_its_queue(world) or any(each in BROKEN for each in kinds)
+    return blind or nobody or gone or has_lost_its_queue(world) or any(each in BROKEN for each in present)
+
+
+def kinds(role: str, world: World) -> list[str]:
+    """What is the matter with each replica of ``role`` that is seen."""
+    return [kind(replica) for each in world.fleets(role) if isinstance(each, Fleet) for replica in each.replicas]
 
 
 def has_lost_its_queue(world: World) -> bool:

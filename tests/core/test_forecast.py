@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scaler.core.arrivals import is_steady, queue_stood, request_of, tokens_of
 from scaler.core.forecast import (
     BEYOND_HIGHEST,
+    CALM_S,
     COVERAGE_LEAST,
     COVERAGE_MOST,
     GROWTHS,
@@ -20,6 +21,7 @@ from scaler.core.forecast import (
     coverage_of,
     forecast,
     growth_covered,
+    is_calmer,
     watched,
 )
 from scaler.core.memory import GAP_S, Course
@@ -215,6 +217,68 @@ def test_what_was_counted_of_a_trend_fades_as_all_counts_do() -> None:
 
     assert [sum(each) for each in after.trends] == [pytest.approx(sum(after.growth))] * 5
     assert sum(after.growth) < 86_400.0
+
+
+# --- Restless demand ---------------------------------------------------------------------------------------------
+
+RESTLESS = (8.0, 12.0)
+"""Up and down by a fifth with every scrape: what the next minutes bring hangs little on the last value."""
+
+
+def test_restless_demand_is_expected_to_come_to_less_from_its_height_than_growth_from_there_says() -> None:
+    """Within a look-ahead it always comes to 12, which the mean of five minutes tells better than 8 or 12."""
+    known = course(*RESTLESS * 400)
+    plain = replace(known, losses=(0.0, 0.0))
+
+    assert (peak(known, 12.0).is_calm, peak(plain, 12.0).is_calm) == (True, False)
+    assert peak(known, 12.0).growth < peak(plain, 12.0).growth
+
+
+def test_demand_that_rises_and_falls_for_minutes_is_told_from_its_last_value() -> None:
+    rise = [10.0 + tick for tick in range(40)]
+    known = course(*(rise + rise[::-1]) * 10)
+
+    assert sum(known.calm_growth) > 0.0
+    assert not is_calmer(known, AHEAD_S)
+
+
+def test_the_calm_base_counts_only_where_it_costs_a_tenth_less() -> None:
+    assert not is_calmer(replace(NEW, losses=(10.0, 9.0)), AHEAD_S)
+    assert is_calmer(replace(NEW, losses=(10.0, 8.9)), AHEAD_S)
+    assert not is_calmer(NEW, AHEAD_S)
+
+
+def test_the_calm_base_is_not_used_to_look_ahead_for_less_than_it_looks_back() -> None:
+    assert is_calmer(replace(NEW, losses=(1.0, 0.0)), CALM_S)
+    assert not is_calmer(replace(NEW, losses=(1.0, 0.0)), CALM_S - 1.0)
+
+
+@given(rates=st.lists(st.floats(0.0, 1e6), min_size=2, max_size=60), coverage=st.floats(COVERAGE_LEAST, COVERAGE_MOST))
+def test_no_base_expects_less_than_what_comes_now(rates: list[float], coverage: float) -> None:
+    """Mutant: the calm peak without its least."""
+    known = replace(course(*rates), coverage=coverage, losses=(1.0, 0.0))
+
+    told = peak(known, rates[-1])
+    assert told.is_calm
+    assert 1.0 <= told.growth <= told.steady
+
+
+def test_a_loss_is_what_was_missing_or_idle_by_coverage() -> None:
+    """Prepared for 10 by a prior of 1.0 at a coverage of 0.25: 25 came after the first tick, and 10 after the last."""
+    known = replace(NEW, coverage=0.25)
+    missed = course(10.0, 10.0, 25.0, 10.0, 10.0, before=known, ahead_s=60.0)
+
+    assert missed.losses[0] == pytest.approx(0.25 * 15.0 * A_REQUEST * TICK_S)
+    assert missed.losses[1] == pytest.approx(0.25 * 15.0 * A_REQUEST * TICK_S)
+
+
+def test_what_was_lost_fades_as_all_counts_do() -> None:
+    known = replace(course(*[10.0] * 2, ahead_s=60.0), losses=(100.0, 50.0), calm_growth=always(1.0, 86_400.0))
+
+    after = watched(known, demand(START_S + 2.0 * TICK_S, 10.0), 60.0, 0.0)
+
+    assert list(after.losses) == pytest.approx([loss * (1.0 - TICK_S / 86400.0) for loss in known.losses])
+    assert sum(after.calm_growth) == pytest.approx(86_400.0 - TICK_S)
 
 
 def test_what_was_counted_fades_over_a_day() -> None:

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from scaler.core.advice import advised
 from scaler.core.capacity import Belief, belief_of, learned
-from scaler.core.forecast import GROWTHS, TRENDS, growth_covered
+from scaler.core.forecast import GROWTHS, TRENDS, calm_covered, growth_covered
 from scaler.core.keeping import (
+    CALM_STEPS_MOST,
     COUNTED_MOST_S,
     LEVELS_MOST,
     CapacityKept,
+    calm_told,
     capacity_from,
     capacity_kept,
     course_from,
@@ -269,6 +271,29 @@ def test_of_a_trend_with_many_steps_the_smallest_parts_are_told_as_more_growth()
 @pytest.mark.parametrize("told", [{}, {1.07: {1.0: 60.0}}, {0.0: {1.0: -5.0}}, {0.0: {}}, {nan: {1.0: 60.0}}], ids=str)
 def test_trends_that_nobody_counted_are_not_known(told: dict[float, dict[float, float]]) -> None:
     assert trends_from(told) == ()
+
+
+def test_growth_over_the_calm_base_is_kept_in_few_steps_that_come_out_as_no_less() -> None:
+    every = tuple(1.0 for _ in GROWTHS)
+    told = calm_told(replace(NEW, calm_growth=every))
+
+    assert len(told) == CALM_STEPS_MOST
+    again = replace(NEW, calm_growth=growth_from(dict(told)))
+    assert all(
+        calm_covered(again, each) >= calm_covered(replace(NEW, calm_growth=every), each)
+        for each in (0.2, 0.5, 0.8, 0.98)
+    )
+
+
+@pytest.mark.parametrize("losses", [(-1.0, 2.0), (1.0, nan), (1e19, 1.0)], ids=str)
+def test_losses_that_nobody_had_are_not_known(losses: tuple[float, float]) -> None:
+    known = reckoned(calm_growth=tuple(60.0 for _ in GROWTHS), losses=losses)
+
+    assert course_from(known) == reckoned()
+
+
+def test_losses_without_the_growth_that_they_are_of_are_not_known() -> None:
+    assert course_from(reckoned(losses=(2.0, 1.0))) == reckoned()
 
 
 def reckoned(**difference: object) -> Course:

@@ -307,6 +307,24 @@ def test_work_that_queues_is_counted_for_the_advice() -> None:
     assert late_s == queued.came_s
 
 
+@pytest.mark.parametrize(
+    ("ttft_s", "waiting", "part"),
+    [(1.9, 20.0, 0.0), (2.1, 0.0, 0.0), (2.1, 20.0, 0.41), (1.9, 60.0, 1.0)],
+    ids=["in time", "late, and nothing waits", "late, and less than the objective waits", "longer than the objective"],
+)
+def test_a_short_queue_counts_for_its_part_while_first_tokens_are_late(
+    ttft_s: float, waiting: float, part: float
+) -> None:
+    """A full replica works off 24 requests a second: the 80 that wait are 3.3 s of work, where 2 s at four are 8."""
+    before = work_seen(seen(busy(4, 0.9, at_s=START_S - 15.0)), capacity()).courses
+
+    course = work_seen(replace(seen(busy(4, 0.9, waiting=waiting)), ttft_s=ttft_s), capacity(), courses=before).courses[
+        0
+    ]
+
+    assert sum(late_s for _, late_s in course.missed_s) == pytest.approx(part * course.came_s, rel=0.1)
+
+
 # --- Refusals ----------------------------------------------------------------------------------------------------
 
 

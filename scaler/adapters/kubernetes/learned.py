@@ -12,6 +12,7 @@ from typing import Any, Final
 from scaler.adapters.kubernetes.times import seconds, written
 from scaler.api.status import (
     BusyShares,
+    LearnedCalm,
     LearnedCapacity,
     LearnedDemand,
     LearnedLoad,
@@ -22,6 +23,7 @@ from scaler.api.status import (
 )
 from scaler.core.keeping import (
     CapacityKept,
+    calm_told,
     capacity_from,
     capacity_kept,
     course_from,
@@ -130,6 +132,7 @@ def _demand(course: Course) -> LearnedDemand:
             for edge, told in trends_told(course).items()
             if (growth := _weights(told)) is not None
         ),
+        calm=_calm(course),
         coverage=None if course.coverage is None else round(course.coverage, 3),
         highest_tokens_per_second=_digits(course.highest_per_s, 3),
         request=None
@@ -143,6 +146,14 @@ def _demand(course: Course) -> LearnedDemand:
         work_replica_seconds=_digits(course.came_s, 3) or None,
         late_replica_seconds=_weights(levels_told(course)),
     )
+
+
+def _calm(course: Course) -> LearnedCalm | None:
+    growth = _weights(calm_told(course))
+    if growth is None or course.highest_per_s <= 0.0:
+        return None
+    plain_s, calm_s = (_digits(loss / course.highest_per_s, 3) for loss in course.losses)
+    return LearnedCalm(growth=growth, cost_seconds=calm_s, plain_cost_seconds=plain_s)
 
 
 def _weights(weights: Iterable[tuple[float, float]]) -> str | None:
@@ -229,6 +240,8 @@ def _course(told: LearnedDemand) -> Course:
         role=told.role.value,
         growth=growth_from(_numbers(told.growth)),
         trends=trends_from({trend.above: _numbers(trend.growth) for trend in told.trends}),
+        calm_growth=() if told.calm is None else growth_from(_numbers(told.calm.growth)),
+        losses=_losses(told),
         coverage=told.coverage,
         highest_per_s=told.highest_tokens_per_second or 0.0,
         request=None
@@ -243,6 +256,13 @@ def _course(told: LearnedDemand) -> Course:
         missed_s=tuple(sorted((int(level), late_s) for level, late_s in _numbers(told.late_replica_seconds).items())),
         seen_s=told.seen_seconds or 0.0,
     )
+
+
+def _losses(told: LearnedDemand) -> tuple[float, float]:
+    highest_per_s = told.highest_tokens_per_second or 0.0
+    if told.calm is None:
+        return (0.0, 0.0)
+    return (told.calm.plain_cost_seconds * highest_per_s, told.calm.cost_seconds * highest_per_s)
 
 
 def _numbers(weights: str | None) -> dict[float, float]:
@@ -262,7 +282,7 @@ COUNTS: Final = frozenset({"weight", "seenSeconds", "workReplicaSeconds", "growt
 """What has moved is worth a write of its own: a value by a tenth, and how much stands behind it by a quarter. At rest
 the values stand still, and what stands behind them grows by a quarter ever more seldom, until it fades as it grows."""
 
-PASSENGERS: Final = frozenset({"busy", "until", "samples", "trends"})
+PASSENGERS: Final = frozenset({"busy", "until", "samples", "trends", "calm"})
 """What goes along, and is no reason to write."""
 
 
