@@ -195,6 +195,10 @@ ANSWER_TOKENS: Final = 211.0
 """The means of the conversations of azure2023-conv."""
 
 
+def _by_the_queue_alone(original: Any, _cell: Cell) -> Any:
+    return lambda outlook, **_words: original(outlook, is_late=False)
+
+
 def truth(engine: Engine, slow: float) -> Belief:
     """What a replica of ``engine`` that is ``slow`` times as slow takes for its work."""
     ms = slow / 1e3
@@ -282,7 +286,7 @@ IDEAS: Final = (
         ("need:_ahead_s", _always(SIGNALS_AGE_S)),
         ("need:forecast", _near),
     ),
-    _idea("headroom", "demand is expected to stay as it is", ("forecast:growth_covered", _always(1.0))),
+    _idea("headroom", "demand is expected to stay as it is", ("forecast:_expected", _always(1.0))),
     _idea(
         "heavy-tailed prior",
         "growth is what the service has shown, and none before it has shown any",
@@ -294,6 +298,7 @@ IDEAS: Final = (
         "a rise is expected to go on as any moment does",
         ("forecast:TRENDS_FROM", _constant(2.0)),
     ),
+    _idea("calmer base", "growth is told over the last value alone", ("forecast:is_calmer", _always(False))),  # noqa: FBT003
     _idea(
         "bound on growth",
         "growth is believed however high it leads",
@@ -316,6 +321,11 @@ IDEAS: Final = (
     _idea("hold", "a dip need not last", ("limits:RULES", _rules_without("hold"))),
     _idea("step down", "all that is too many goes at once", ("limits:RULES", _rules_without("step_down"))),
     _idea("flap budget", "turns are not counted", ("limits:RULES", _rules_without("flaps"))),
+    _idea(
+        "short queues for the floor",
+        "only a queue that a scrape finds longer than the objective counts as late",
+        ("wish:Outlook.late_share", _by_the_queue_alone),
+    ),
     _idea("advised floor", "the advice is not followed", ("need:advised", _always(()))),
     _idea("steady minutes only", "every minute teaches capacity", ("need:is_steady", _always(True))),  # noqa: FBT003
     _idea(
