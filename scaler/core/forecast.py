@@ -224,27 +224,30 @@ def growth_covered(course: Course, share: float, *, by_trend: bool = False) -> f
 
     With ``by_trend`` neither did so many of those before which demand had moved as it did now.
     """
-    seen = course.growth or (0.0,) * len(GROWTHS)
-    prior = _prior()
-    covered = _quantile([own + unseen for own, unseen in zip(seen, prior, strict=True)], share)
+    covered = _covered(course.growth, share)
     trend = _trend(course.moments, course.moments[-1].at_s) if by_trend and course.moments else None
     if trend is None or not course.trends:
         return covered
-    part = min(1.0, TREND_SHARE_S / max(fsum(seen), TREND_SHARE_S))
-    alike = zip(course.trends[trend], seen, prior, strict=True)
+    part = min(1.0, TREND_SHARE_S / max(fsum(course.growth), TREND_SHARE_S))
+    alike = zip(course.trends[trend], course.growth or (0.0,) * len(GROWTHS), _prior(), strict=True)
     return max(covered, _quantile([own + part * other + unseen for own, other, unseen in alike], share))
 
 
 def calm_covered(course: Course, share: float) -> float:
     """As `growth_covered`, over the calm base."""
-    seen = course.calm_growth or (0.0,) * len(GROWTHS)
-    return _quantile([own + unseen for own, unseen in zip(seen, _prior(), strict=True)], share)
+    return _covered(course.calm_growth, share)
 
 
 def is_calmer(course: Course, ahead_s: float) -> bool:
     """Whether growth within ``ahead_s`` is told over the calm base."""
     plain, calm = course.losses
     return ahead_s >= CALM_S and calm < CALMER_BY * plain
+
+
+def _covered(counted: Sequence[float], share: float) -> float:
+    """The step that ``share`` of what was counted, if anything was, and of the prior lies at or below."""
+    seen = counted or (0.0,) * len(GROWTHS)
+    return _quantile([own + unseen for own, unseen in zip(seen, _prior(), strict=True)], share)
 
 
 def _prior() -> list[float]:

@@ -148,9 +148,9 @@ class Outlook:
         A queue that is shorter at the scrape was longer since the last one where first tokens were late, as ``is_late``
         says. It counts for its part of the objective: 40 requests of 0.1 s at four replicas and 2 s are a half.
         """
-        if self.queued_s > 0.0 or not is_late:
-            return float(self.queued_s > 0.0)
-        return min(1.0, self.demand.waiting * self.request_s / (self.limit_s * max(self.ready, 1)))
+        if self.queued_s > 0.0:
+            return 1.0
+        return self.demand.waiting * self.request_s / (self.limit_s * max(self.ready, 1)) if is_late else 0.0
 
     @property
     def drain(self) -> float:

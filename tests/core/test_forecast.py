@@ -18,6 +18,7 @@ from scaler.core.forecast import (
     PRIOR_S,
     Forecast,
     adapted,
+    calm_of,
     coverage_of,
     forecast,
     growth_covered,
@@ -270,6 +271,39 @@ def test_a_loss_is_what_was_missing_or_idle_by_coverage() -> None:
 
     assert missed.losses[0] == pytest.approx(0.25 * 15.0 * A_REQUEST * TICK_S)
     assert missed.losses[1] == pytest.approx(0.25 * 15.0 * A_REQUEST * TICK_S)
+
+
+@pytest.mark.parametrize(("coverage", "growth"), [(0.9, 1.25), (0.5, 1.04)])
+def test_what_idled_costs_the_rest_of_coverage(coverage: float, growth: float) -> None:
+    """The prior prepares for so much growth, and none comes."""
+    idle = course(*[10.0] * 5, before=replace(NEW, coverage=coverage), ahead_s=60.0)
+
+    assert idle.losses[0] == pytest.approx((1.0 - coverage) * (growth - 1.0) * 10.0 * A_REQUEST * TICK_S)
+
+
+def test_after_a_height_both_bases_prepare_for_what_came_then_and_no_less() -> None:
+    """At 12 the calm base is 8.25. Only 2 follow, so that both let 10 idle, at a coverage of 0.25."""
+    before = course(2.0, 2.0, 2.0, 12.0, 2.0, 2.0, 2.0, before=replace(NEW, coverage=0.25), ahead_s=60.0)
+    after = course(2.0, before=before, ahead_s=60.0)
+
+    lost = [now - then for now, then in zip(after.losses, before.losses, strict=True)]
+    assert lost == pytest.approx([0.75 * 10.0 * A_REQUEST * TICK_S] * 2, rel=1e-3)
+
+
+def test_the_calm_base_is_half_way_to_the_mean_of_the_last_five_minutes() -> None:
+    """Of 22 scrapes the last twenty count: three of 100, sixteen of 4, and the 20 of the moment."""
+    known = course(*[100.0] * 5, *[4.0] * 16, 20.0)
+    mean = (3 * 100.0 + 16 * 4.0 + 20.0) / 20
+
+    assert calm_of(known.moments, known.moments[-1]) == pytest.approx(A_REQUEST * (20.0 + mean) / 2.0)
+
+
+def test_what_comes_now_moves_the_calm_base_whole_where_it_made_no_moment() -> None:
+    """Some replicas were scraped since: 14 are served now, where the last moment had 12, and the mean is 10."""
+    known = replace(course(*RESTLESS * 400), highest_per_s=1e9)
+    less, more = peak(known, 12.0), peak(known, 13.0)
+
+    assert more.growth * 13.0 == pytest.approx(less.growth * 12.0 + (less.growth * 12.0) / 11.0, rel=1e-3)
 
 
 def test_what_was_lost_fades_as_all_counts_do() -> None:

@@ -294,6 +294,24 @@ def test_what_is_late_for_want_of_gpus_moves_no_coverage(short_from_s: float | N
     assert ((told.courses[0].coverage or 0.0) > 0.5) is rises
 
 
+@pytest.mark.parametrize(
+    ("losses", "words"),
+    [
+        ((0.0, 0.0), "worth of work, which may grow"),
+        ((1.0, 0.0), "worth of work, which by the last five minutes may grow"),
+    ],
+)
+def test_a_need_says_from_which_base_growth_was_told(losses: tuple[float, float], words: str) -> None:
+    """90 % of the starts take 400 s, so the look-ahead is longer than the five minutes of the calm base."""
+    earlier = work_seen(seen(busy(4, 0.9, at_s=START_S - TICK_S)), capacity()).courses
+
+    told = work_seen(seen(busy(4, 0.9)), capacity(), courses=[replace(earlier[0], losses=losses)])
+
+    (need_told,) = told.needs.values()
+    assert isinstance(need_told, Ruling)
+    assert words in need_told.because
+
+
 def test_work_that_queues_is_counted_for_the_advice() -> None:
     before = work_seen(seen(busy(4, 0.9, at_s=START_S - 15.0)), capacity()).courses
 
@@ -318,9 +336,8 @@ def test_a_short_queue_counts_for_its_part_while_first_tokens_are_late(
     """A full replica works off 24 requests a second: the 80 that wait are 3.3 s of work, where 2 s at four are 8."""
     before = work_seen(seen(busy(4, 0.9, at_s=START_S - 15.0)), capacity()).courses
 
-    course = work_seen(replace(seen(busy(4, 0.9, waiting=waiting)), ttft_s=ttft_s), capacity(), courses=before).courses[
-        0
-    ]
+    observation = replace(seen(busy(4, 0.9, waiting=waiting)), ttft_s=ttft_s)
+    (course,) = work_seen(observation, capacity(), courses=before).courses
 
     assert sum(late_s for _, late_s in course.missed_s) == pytest.approx(part * course.came_s, rel=0.1)
 

@@ -1,5 +1,6 @@
 """`forebay compare`: what was run is kept, a part can be run, and what cannot be is refused in a sentence."""
 
+import csv
 import os
 import signal
 import subprocess
@@ -11,13 +12,14 @@ from rich.console import Console
 
 from scaler.sim.compare.cells import Cell
 from scaler.sim.compare.contenders import STATIC
-from scaler.sim.compare.outcomes import Outcome
+from scaler.sim.compare.outcomes import Job, Outcome
 from scaler.sim.compare.suites import Entry, Part, Thoroughness
 from scaler.wiring import comparing
 from scaler.wiring.compare_store import keep, kept
 from scaler.wiring.comparing import asked_for, best_kept, compared, ours_kept, sweep_kept
 from scaler.wiring.errors import UserError
 from testbed.waiting import wait_for
+from tests.sim.compare.outcomes import outcome
 
 SMALL = Cell(workload="azure2023-conv", pool=0.5, load_s=45.0, engine="llama-3.1-8b/L40S")
 ENTRY = Entry(part=Part.GRID, cell=SMALL, seeds=(1, 2), search=Thoroughness.BISECTED, swept=(STATIC,))
@@ -58,6 +60,30 @@ def test_the_best_threshold_is_the_cheapest_that_holds_over_all_seeds(tmp_path: 
     assert sum(one.attained for one in best) / 2 >= 0.99
 
 
+def test_where_no_threshold_holds_it_is_the_one_that_attained_most_on_all_seeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both do on the seed of the sweep. 8 is the cheaper, and falls further on the other."""
+    shares = {(8.0, 1): 0.991, (8.0, 2): 0.90, (4.0, 1): 0.992, (4.0, 2): 0.95}
+    hours = {8.0: 2.0, 4.0: 3.0}
+
+    def run(_: Path, job: Job) -> Outcome:
+        threshold = job.contender.threshold
+        assert threshold is not None
+        attained = shares[threshold, job.seed]
+        return outcome(policy="knative", threshold=threshold, seed=job.seed, attained=attained, hours=hours[threshold])
+
+    monkeypatch.setattr(comparing, "outcome_kept", run)
+    tried = {
+        value: outcome(policy="knative", threshold=value, attained=shares[value, 1], hours=hours[value])
+        for value in hours
+    }
+
+    best = best_kept(tmp_path, (ENTRY, tried))
+
+    assert [(one.job.contender.threshold, one.job.seed) for one in best] == [(4.0, 1), (4.0, 2)]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_part_of_the_suite_is_run_and_written_and_run_again_gives_the_same_bytes(
@@ -72,6 +98,9 @@ def test_a_part_of_the_suite_is_run_and_written_and_run_again_gives_the_same_byt
     again = compared(asked, Console())
 
     assert b"forebay" in first
+    with told.csv.open() as rows:
+        fixed = [(row["policy"], row["seed"]) for row in csv.DictReader(rows) if row["policy"].startswith("static-")]
+    assert sorted(fixed) == [("static-mean", "1"), ("static-peak", "1")]
     assert again.csv.read_bytes() == first
     assert runs == {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "runs").iterdir()}
     assert told.page.read_text().startswith("<!doctype html>")

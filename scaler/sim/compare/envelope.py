@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 PRICE_MOST: Final = 8.0
-"""The highest price of a turn that is tried, in all replicas of the highest need for an hour's share of the run."""
+"""The highest price of a turn that is tried, in runs at the highest need: one such run is the most that it can save."""
 
 THIRDS: Final = 40
 """The price is known to (2/3)^40, 1e-7 of the highest."""

@@ -392,6 +392,7 @@ def test_what_stands_behind_it_is_a_change_when_it_has_grown_by_a_third() -> Non
     assert changed(before, told(courses=[course(growth=growth(g1=6500.0, g1_02=30.0, g2=4.25))])) is Change.NONE
     assert changed(before, told(courses=[course(growth=growth(g1=7400.0, g1_02=30.0, g2=4.25))])) is Change.LEARNED
     assert changed(before, told(courses=[course(trends=(growth(g1=60.0), *[growth()] * 4))])) is Change.NONE
+    assert changed(before, told(courses=[course(losses=(1.0, 2.0), calm_growth=growth(g1=60.0))])) is Change.NONE
     assert changed(before, told(courses=[course(seen_s=7000.0)])) is Change.LEARNED
     assert changed(before, told(courses=[course(missed_s=((4, 120.0), (9, 90.0)))])) is Change.LEARNED
 

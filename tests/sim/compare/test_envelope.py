@@ -27,7 +27,7 @@ def test_a_count_of_few_turns_costs_what_it_does_by_hand(needs: list[int], turns
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 5)), min_size=1, max_size=40))
 def test_no_count_that_covers_the_needs_with_as_few_turns_costs_less(run: list[tuple[int, int]]) -> None:
-    """Mutant: a turn that is not paid for."""
+    """Mutant: a turn that is paid for twice."""
     needs, count = [need for need, _ in run], [need + idle for need, idle in run]
     turns = flips([Change(at_s=0.0, replicas=replicas) for replicas in count])
 
