@@ -193,11 +193,13 @@ class LearnedDemand(StatusPart):
     request: LearnedRequest | None = None
     """What a request is like."""
     seen_seconds: Measure | None = None
-    """The time that the next two were counted in."""
+    """The time that the next three were counted in."""
     work_replica_seconds: Measure | None = None
     """The work that came."""
-    late_replica_seconds: Weights | None = None
-    """The part of it that came while too few were ready, by the number of replicas that would have carried it."""
+    requests: Measure | None = None
+    """The requests that had a first token."""
+    late_requests: Weights | None = None
+    """Those that had it later than the objective, by the number of replicas that would have been in time."""
 
 
 class ReleaseStatus(StatusPart):

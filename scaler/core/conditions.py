@@ -33,11 +33,11 @@ def conditions_of(
 def forecastable(advice: Sequence[FloorAdvice]) -> Condition:
     """Whether scaling can be in time for what the demand does; where not, the floor that would be, and its cost."""
     if not advice:
-        message = "what came while too few were ready is within the objective"
+        message = "first tokens that were late are within the objective"
         return Condition(type="Forecastable", status=True, reason="InTime", message=message)
     first = advice[0]
     message = (
-        f"{first.role}: {first.missed_share:.1%} of the last day's work came while too few were ready, since demand "
+        f"{first.role}: {first.late_share:.1%} of the last day's first tokens were late, since demand "
         f"may grow {first.growth:g} times within one load time; warmPool.floor: {first.floor} would cover it, with "
         f"{_count(round(first.idle_replicas), 'replica')} idle on average"
     )

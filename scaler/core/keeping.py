@@ -12,6 +12,7 @@ from math import fsum, sqrt
 from typing import Final, TypeVar
 
 from scaler.core.capacity import SHAPE, SHAPE_SPREAD, WEIGHT_MOST, Line, precision_of, square_of, thetas_of
+from scaler.core.demand import REQUESTS_MOST
 from scaler.core.forecast import COVERAGE_LEAST, COVERAGE_MOST, GROWTHS, TRENDS, step_of
 from scaler.core.memory import DAY_S, CapacityMemory, Course
 from scaler.core.model import TargetKey
@@ -34,13 +35,13 @@ COUNTED_MOST_S: Final = 1.01 * DAY_S
 """Counts fade within a day, so they cannot sum to more than one, but for rounding."""
 
 LATE_MOST: Final = 1.01
-"""No more can be missed than came, but for rounding."""
+"""No more can be late than came, but for rounding."""
 
 REPLICAS_MOST: Final = 1e6
 """A policy may ask for 10,000 replicas; a hundred times as much was not needed by anybody."""
 
 LEVELS_MOST: Final = 16
-"""Levels of missed work that are kept; a policy has seldom more than a few, since what was missed fades."""
+"""Levels of late requests that are kept; a policy has seldom more than a few, since what was late fades."""
 
 TREND_STEPS_MOST: Final = 6
 """Steps of growth that are kept of each of the five trends: 70 bytes of a status, where all would be 380."""
@@ -231,8 +232,8 @@ def growth_from(weights: Mapping[float, float]) -> tuple[float, ...]:
 
 
 def levels_told(course: Course) -> tuple[tuple[int, float], ...]:
-    """What was missed by level, in ``LEVELS_MOST`` at most: see `_fewer`."""
-    return _fewer(course.missed_s, LEVELS_MOST)
+    """The late requests by level, in ``LEVELS_MOST`` at most: see `_fewer`."""
+    return _fewer(course.late, LEVELS_MOST)
 
 
 def _fewer(counted: Iterable[tuple[Level, float]], most: int) -> tuple[tuple[Level, float], ...]:
@@ -253,18 +254,19 @@ def course_from(told: Course) -> Course:
     if told.coverage is not None and not COVERAGE_LEAST <= told.coverage <= COVERAGE_MOST:
         told = replace(told, coverage=None)
     if not _is_reckoned(told):
-        told = replace(told, came_s=0.0, missed_s=(), seen_s=0.0)
+        told = replace(told, seen_s=0.0, came_s=0.0, requests=0.0, late=())
     if not (told.calm_growth and all(0.0 <= loss <= LOSS_MOST for loss in told.losses)):
         told = replace(told, calm_growth=(), losses=(0.0, 0.0))
     return told
 
 
 def _is_reckoned(told: Course) -> bool:
-    """Whether the work that came, and what of it was missed, fit each other."""
-    late_s = fsum(late_s for _, late_s in told.missed_s)
+    """Whether the work that came, and what of it was late, fit each other and the time."""
+    late = fsum(requests for _, requests in told.late)
     return (
         0.0 < told.seen_s <= COUNTED_MOST_S
-        and told.came_s <= REPLICAS_MOST * told.seen_s
-        and late_s <= LATE_MOST * told.came_s
-        and all(1 <= level <= REPLICAS_MOST and late_s >= 0.0 for level, late_s in told.missed_s)
+        and 0.0 <= told.came_s <= REPLICAS_MOST * told.seen_s
+        and 0.0 <= told.requests <= REQUESTS_MOST * told.seen_s
+        and late <= LATE_MOST * told.requests
+        and all(1 <= level <= REPLICAS_MOST and requests >= 0.0 for level, requests in told.late)
     )

@@ -129,8 +129,9 @@ class Course:
     ``coverage`` is the share of moments whose growth is prepared for, None before the first, ``highest_per_s`` the
     highest demand of a day that fades, ``request`` what one request was like in the last steady minutes.
 
-    The last three are replica-seconds of a day that fades: the work that ``came``, what of it was ``missed`` by the
-    number of replicas that would have carried it, and the time ``seen``.
+    The last four are of a day that fades: the replica-seconds of work that ``came`` in the time ``seen``, the
+    ``requests`` that had a first token, and those of them that had it ``late``, by the number of replicas that would
+    have been in time (see `advice`). ``instants`` are what would have been in time at the last ticks.
     """
 
     role: str
@@ -143,9 +144,11 @@ class Course:
     coverage: float | None = None
     highest_per_s: float = 0.0
     request: Tokens | None = None
-    came_s: float = 0.0
-    missed_s: tuple[tuple[int, float], ...] = ()
     seen_s: float = 0.0
+    came_s: float = 0.0
+    requests: float = 0.0
+    late: tuple[tuple[int, float], ...] = ()
+    instants: tuple[Wished, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -192,22 +192,31 @@ class FleetSeen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FirstTokens:
+    """The requests by the second that had their first token of late, and those of them that had it too late."""
+
+    per_s: float
+    late_per_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """All that one tick saw of one policy's model.
 
     ``weights`` is the percentage of traffic that the route sends to each version, ``gateway_waiting`` the requests
     that the endpoint picker holds back (`NO_PICKER` where there is none), ``ttft_s`` the time to first token at the
-    objective's percentile. ``gateway_refused_per_s`` are the requests by the second that the picker turned away, or
-    that left its queue without an answer. ``own_replicas`` is the work in hand in replicas, where the policy's own
-    queries tell it (the engine Custom); then the replicas' loads say nothing, and it counts for every role.
-    ``demand_at_gateway`` is above 0 while requests come, by a query that needs no replica; None where the policy has
-    none.
+    objective's percentile, ``first_tokens`` how many came and were later than it. ``gateway_refused_per_s`` are the
+    requests by the second that the picker turned away, or that left its queue without an answer. ``own_replicas``
+    is the work in hand in replicas, where the policy's own queries tell it (the engine Custom); then the replicas'
+    loads say nothing, and it counts for every role. ``demand_at_gateway`` is above 0 while requests come, by a
+    query that needs no replica; None where the policy has none.
     """
 
     fleets: tuple[FleetSeen, ...]
     weights: Mapping[str, int] | Missing = Missing(why="the policy names no route")
     gateway_waiting: float | Missing = NO_PICKER
     ttft_s: float | Missing = Missing(why="no request has finished its first token yet")
+    first_tokens: FirstTokens | Missing = Missing(why="no request has finished its first token yet")
     gateway_refused_per_s: float = 0.0
     own_replicas: float | Missing | None = None
     demand_at_gateway: float | Missing | None = None

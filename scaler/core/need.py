@@ -12,10 +12,10 @@ from typing import Final
 from scaler.core.advice import advised, reckoned
 from scaler.core.arrivals import is_steady, queue_stood, tokens_of
 from scaler.core.capacity import QUEUE_LEAST, QUEUE_SHARE, SPEAKS_FOR_S, Belief, belief_of, is_timed, learned, slower
-from scaler.core.demand import demand_of
+from scaler.core.demand import REQUESTS_MOST, demand_of
 from scaler.core.forecast import SIGNALS_AGE_S, adapted, forecast, watched
-from scaler.core.memory import CapacityMemory, Course, Memory
-from scaler.core.model import Demand, Fleet, Missing, Observation, Policy, Replica, Role, TargetKey
+from scaler.core.memory import CapacityMemory, Course, Memory, Moment, Wished
+from scaler.core.model import Demand, FirstTokens, Fleet, Missing, Observation, Policy, Replica, Role, TargetKey
 from scaler.core.plan import FloorAdvice, LoadTime, Ruling
 from scaler.core.wish import TTFT_S, Outlook, replicas_ahead, replicas_needed, replicas_told
 from scaler.core.zero import coming, is_at_zero, need_at_zero
@@ -138,21 +138,21 @@ def _role(role: str, asked: Asked) -> WorkSeen:
     course = asked.memory.course(role)
     at_zero = need_at_zero(asked.policy, role, asked.observation, asked.at_s)
     if at_zero is not None:
-        return _alike(keys, at_zero, course)
+        return _alike(keys, at_zero, course, asked)
     if asked.observation.own_replicas is not None:
-        return _alike(keys, replicas_told(asked.observation.own_replicas), course)
+        return _alike(keys, replicas_told(asked.observation.own_replicas), course, asked)
     demand = demand_of(Role(role), asked.observation, asked.policy, asked.at_s)
     if isinstance(demand, Missing):
-        return _alike(keys, demand, course)
+        return _alike(keys, demand, course, asked)
     beliefs = {key: belief for key in keys if (belief := believed(key, asked.capacities)) is not None}
     if isinstance(demand.tokens, Missing):
         # Requests in flight are another measure, by which the same work may need fewer. Engines that have counted
         # tokens and do not any more are broken, and nothing shrinks for that.
         told = _kept(demand.tokens, role, asked) if course.moments else replicas_needed(demand)
-        return _alike(keys, told, course)
+        return _alike(keys, told, course, asked)
     if not beliefs:
         watching = watched(course, demand, _ahead_s(keys, asked), 0.0)
-        return _alike(keys, _unlearned(replicas_needed(demand), demand, keys, asked.observation), watching)
+        return _alike(keys, _unlearned(replicas_needed(demand), demand, keys, asked.observation), watching, asked)
     return _foreseen(keys, demand, course, beliefs, asked)
 
 
@@ -162,8 +162,9 @@ def _kept(why: Missing, role: str, asked: Asked) -> Ruling | Missing:
     return come if isinstance(come, Ruling) and come.after > 0 else why
 
 
-def _alike(keys: Sequence[TargetKey], need: Ruling | Missing, course: Course) -> WorkSeen:
-    return WorkSeen(needs=dict.fromkeys(keys, need), courses=(course,), advice=advised(course), tokens_per_s={})
+def _alike(keys: Sequence[TargetKey], need: Ruling | Missing, course: Course, asked: Asked) -> WorkSeen:
+    advice = advised(course, asked.policy.time_to_first_token)
+    return WorkSeen(needs=dict.fromkeys(keys, need), courses=(course,), advice=advice, tokens_per_s={})
 
 
 def _ahead_s(keys: Sequence[TargetKey], asked: Asked) -> float:
@@ -201,14 +202,14 @@ def _foreseen(
     outlooks = {key: outlook for key in keys if (outlook := _outlook(key, demand, course, beliefs, asked)) is not None}
     if outlooks:
         widest = max(outlooks.values(), key=lambda outlook: outlook.ready)
-        late = max(outlook.late_share(is_late=asked.is_late) for outlook in outlooks.values())
-        late = 1.0 if demand.refused_per_s > 0.0 else late
-        course = reckoned(course, widest.work_now, widest.instant, elapsed_s, late)
+        first_tokens = widest.first_tokens(_first_tokens(demand, before.role, asked))
+        instant = Wished(at_s=demand.at_s, replicas=widest.instant)
+        course = reckoned(course, widest.work_now, instant, elapsed_s, first_tokens)
     flow = demand.tokens
     return WorkSeen(
         needs={key: replicas_ahead(outlooks[key]) if key in outlooks else replicas_needed(demand) for key in keys},
         courses=(course,),
-        advice=advised(course),
+        advice=advised(course, asked.policy.time_to_first_token),
         tokens_per_s={}
         if isinstance(flow, Missing)
         else {key: belief.tokens_per_s(flow) for key, belief in beliefs.items()},
@@ -218,14 +219,31 @@ def _foreseen(
 def _is_missed(demand: Demand, role: str, asked: Asked) -> bool:
     """Whether too few replicas of ``role`` were ready in the last minute.
 
-    The time to first token is of all roles together. Where prefill and decode are apart, it is late for the role in
-    which requests wait. What is late for want of GPUs no forecast would have met.
+    What is late for want of GPUs no forecast would have met.
     """
     if any(target.shared_from_s is not None for target in asked.memory.targets if target.key.role == role):
         return False
+    return demand.refused_per_s > 0.0 or (asked.is_late and _waits(demand, role, asked))
+
+
+def _waits(demand: Demand, role: str, asked: Asked) -> bool:
+    """Whether first tokens that are late are so for want of replicas of ``role``.
+
+    They are told of all roles together. Where prefill and decode are apart, the role in which requests wait is late.
+    """
     ready = len([replica for fleet in _fleets_of(role, asked) for replica in fleet.ready()])
-    waits = role == Role.SERVE.value or demand.waiting > ready
-    return demand.refused_per_s > 0.0 or (asked.is_late and waits)
+    return role == Role.SERVE.value or demand.waiting > ready
+
+
+def _first_tokens(demand: Demand, role: str, asked: Asked) -> FirstTokens | Missing:
+    """The first tokens of late, of which those are late that were so for want of replicas of ``role``."""
+    told = asked.observation.first_tokens
+    if isinstance(told, Missing):
+        return told
+    # Written so that NaN, which compares false with everything, is refused as well.
+    if not 0.0 <= told.late_per_s <= told.per_s <= REQUESTS_MOST:
+        return Missing(why=f"absurd first tokens: {told.late_per_s:g} of {told.per_s:g} a second were late")
+    return told if _waits(demand, role, asked) else replace(told, late_per_s=0.0)
 
 
 def _fleets_of(role: str, asked: Asked) -> list[Fleet]:
@@ -257,7 +275,19 @@ def _outlook(
         slow=fsum(1.0 - asked.slow.get(replica.name, 1.0) for replica in ready),
         queue_moves=not isinstance(gateway, Missing) and gateway > 0.0,
         starting=len([replica for each in fleets for replica in each.starting()]),
+        served=fsum(_served(replica, course.moments) for replica in ready),
     )
+
+
+def _served(replica: Replica, moments: Sequence[Moment]) -> float:
+    """The part of the time since the scrape before the last in which ``replica`` was ready; all of it if nobody knows.
+
+    Whoever became ready 3 s ago, of 15 s, has taken a fifth of what one takes.
+    """
+    if replica.ready_at_s is None or len(moments) < 2:  # noqa: PLR2004 - a difference takes two
+        return 1.0
+    before, now = moments[-2:]
+    return min(1.0, max(0.0, now.at_s - replica.ready_at_s) / (now.at_s - before.at_s))
 
 
 def believed(key: TargetKey, capacities: Sequence[CapacityMemory]) -> Belief | None:

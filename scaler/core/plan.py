@@ -76,14 +76,14 @@ class LoadTime:
 class FloorAdvice:
     """A warm floor for a role whose demand rises faster than replicas can start.
 
-    ``missed_share`` of the work of the last day came while too few were ready; with ``floor`` replicas kept ready it
-    would not have. They cost ``idle_replicas`` more than the work itself, all the time. ``growth`` is what demand
-    exceeds within one look-ahead in one of a hundred moments.
+    ``late_share`` of the first tokens of the last day were late; with ``floor`` replicas kept ready they would have
+    been in time. They cost ``idle_replicas`` more than the work itself, all the time. ``growth`` is what demand exceeds
+    within one look-ahead in one of a hundred moments.
     """
 
     role: str
     floor: int
-    missed_share: float
+    late_share: float
     idle_replicas: float
     growth: float
 

@@ -12,7 +12,7 @@ from typing import Final
 from scaler.core.capacity import Belief
 from scaler.core.demand import WINDOW_S
 from scaler.core.forecast import Forecast
-from scaler.core.model import WHOLE_PERCENT, Demand, Fleet, Missing, Policy, Tokens
+from scaler.core.model import WHOLE_PERCENT, Demand, FirstTokens, Fleet, Missing, Policy, Tokens
 from scaler.core.plan import LoadTime, Ruling
 
 SAFE_REQUESTS: Final = 24.0
@@ -87,8 +87,9 @@ A minute of n requests, whose work varies by as much as it is, varies by sqrt(2 
 class Outlook:
     """What one target's need is told from: the demand and its forecast for the role, the belief for the target.
 
-    ``slow`` is what the ready replicas lack of the speed of their like, in replicas. ``queue_moves`` says that requests
-    wait where any replica can take them.
+    ``served`` are the replicas that were ready since the last scrape, on average. ``slow`` is what the ready replicas
+    lack of the speed of their like, in replicas. ``queue_moves`` says that requests wait where any replica can take
+    them.
     """
 
     demand: Demand
@@ -99,6 +100,7 @@ class Outlook:
     policy: Policy
     ready: int
     starting: int
+    served: float
     slow: float = 0.0
     queue_moves: bool = False
 
@@ -142,15 +144,16 @@ class Outlook:
         queued_s = self.demand.waiting * self.request_s
         return queued_s if queued_s > self.limit_s * self.ready else 0.0
 
-    def late_share(self, *, is_late: bool) -> float:
-        """The part of what arrives that waits beyond the objective: all of it while the queue is longer than that.
+    def first_tokens(self, told: FirstTokens | Missing) -> FirstTokens:
+        """What is ``told`` of first tokens, and what is refused, which gets none: that is late as well.
 
-        A queue that is shorter at the scrape was longer since the last one where first tokens were late, as ``is_late``
-        says. It counts for its part of the objective: 40 requests of 0.1 s at four replicas and 2 s are a half.
+        Where nobody measures them, all that is served is late while the queue is longer than the objective.
         """
-        if self.queued_s > 0.0:
-            return 1.0
-        return self.demand.waiting * self.request_s / (self.limit_s * max(self.ready, 1)) if is_late else 0.0
+        per_s = self.flow.requests_per_s
+        known = FirstTokens(per_s=per_s, late_per_s=per_s if self.queued_s > 0.0 else 0.0)
+        known = known if isinstance(told, Missing) else told
+        refused_per_s = self.demand.refused_per_s
+        return FirstTokens(per_s=known.per_s + refused_per_s, late_per_s=known.late_per_s + refused_per_s)
 
     @property
     def drain(self) -> float:
@@ -169,8 +172,8 @@ class Outlook:
         """The replicas that would have what arrives now in time, with no word on what comes next."""
         needed = self.work_now + self.idle
         if self.queued_s > 0.0 and self.ahead.queueing_per_s > 0.0:
-            # All that are ready were busy since the last scrape, and the queue grew by what they could not take.
-            needed = max(needed, self.ready + self.ahead.queueing_per_s * self.request_s)
+            # All that were ready since the last scrape were busy, and the queue grew by what they could not take.
+            needed = max(needed, self.served + self.ahead.queueing_per_s * self.request_s)
         return min(max(1, _whole(needed)), self.policy.max_replicas)
 
     def needed(self, growth: float) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from scaler.core.decide import decide
+from scaler.core.lateness import NO_FIRST_TOKEN
 from scaler.core.memory import Memory
 from scaler.core.model import (
     Fleet,
@@ -23,7 +24,6 @@ from scaler.sim.view import PodView, ReplicaView, View
 
 UNREAD: Final = Missing(why="its engine has not been scraped yet")
 NO_ROUTE: Final = Missing(why="the policy names no route")
-NO_FIRST_TOKEN: Final = Missing(why="no request had its first token in the last minute")
 
 
 class Ours:
@@ -68,6 +68,7 @@ def observation_of(view: View, target: Target) -> Observation:
         weights=NO_ROUTE,
         gateway_waiting=view.gateway_waiting,
         ttft_s=NO_FIRST_TOKEN if view.ttft_s is None else view.ttft_s,
+        first_tokens=NO_FIRST_TOKEN if view.first_tokens is None else view.first_tokens,
     )
 
 

@@ -8,16 +8,17 @@ import heapq
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scaler.core.model import Missing
+from scaler.core.lateness import first_tokens_of
+from scaler.core.model import Missing, Objective
 from scaler.sim.latency import Engine
 from scaler.sim.loadtime import LoadTimes, drawn, word
 from scaler.sim.plant import Plant
-from scaler.sim.service import quantile
+from scaler.sim.service import USUAL, quantile, rates_of
 from scaler.sim.state import NOBODY, Fate, Ints, Rows, seconds
 from scaler.sim.view import Autoscaler, PodView, ReplicaView, View
 from scaler.sim.workload import PIECE_S, Workload
@@ -39,20 +40,22 @@ LANES: Final = 256
 SCRAPES: Final = 3  # the stream of a seed; `workload` has the others
 SERVICE: Final = "service"
 
+Value = TypeVar("Value")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetSpec:
     """The replicas that a service may have, of which ``warm`` are ready when the run begins.
 
-    One that is to go may finish its requests for ``grace_s``. ``percentile`` is of the times to first token that are
-    told.
+    One that is to go may finish its requests for ``grace_s``. ``objective`` says of what percentile times to first
+    token are told, and what is late.
     """
 
     engine: Engine
     load_times: LoadTimes
     warm: int
     grace_s: float = 120.0
-    percentile: float = 95.0
+    objective: Objective = USUAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,13 +315,18 @@ class _Replay:
             starting=sum(1 for pod in kept if not pod.is_ready),
             replicas=tuple(pod.seen() for pod in kept if pod.is_ready and pod.samples),
             gateway_waiting=float(self._held),
-            ttft_s=self._told_ttft_s(),
+            ttft_s=_known(quantile(self._minute(), self._fleet.objective.percentile / 100.0)),
+            first_tokens=_known(first_tokens_of(self._rates(), self._fleet.objective.limit_s)),
             pods=tuple(pod.told for pod in kept),
         )
 
-    def _told_ttft_s(self) -> float | None:
-        told = quantile(self._counts[-1] - self._counts[0], self._fleet.percentile / 100.0)
-        return None if isinstance(told, Missing) else told
+    def _minute(self) -> Ints:
+        """First tokens of the last minute by bucket."""
+        return self._counts[-1] - self._counts[0]
+
+    def _rates(self) -> dict[float, float]:
+        """The same by the second, as far as they were scraped."""
+        return rates_of(self._minute(), PERIOD_S * max(len(self._counts) - 1, 1))
 
     # --- The end ------------------------------------------------------------------------------------------------
 
@@ -337,6 +345,10 @@ class _Replay:
             replica_s=replica_s,
             changes=tuple(self._changes),
         )
+
+
+def _known(told: Value | Missing) -> Value | None:
+    return None if isinstance(told, Missing) else told
 
 
 def _ttft_s(requests: Rows) -> NDArray[np.float32]:

@@ -3,11 +3,13 @@
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 import numpy as np
 
-from scaler.core.model import Fleet, FleetSeen, Missing, Observation, TargetKey
+from scaler.core.lateness import NO_FIRST_TOKEN, first_tokens_of
+from scaler.core.model import FirstTokens, Fleet, FleetSeen, Missing, Objective, Observation, TargetKey
 from scaler.sim.latency import Engine
 from scaler.sim.loadtime import LoadTimes
 from scaler.sim.plant import Plant
@@ -15,6 +17,7 @@ from scaler.sim.pods import Pod, Scrape
 from scaler.sim.state import BOUNDS_S, Ints
 from scaler.sim.trace import Trace
 
+MINUTE_S: Final = 60.0
 WINDOW_SCRAPES: Final = 4  # a minute of them
 
 
@@ -28,13 +31,18 @@ class TargetSpec:
     replicas: int = 1
 
 
+USUAL: Final = Objective(percentile=95.0, limit_s=2.0)
+"""The API's own percentile, at the limit that a policy without an objective is sized for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSpec:
     """One model service: a trace of requests and the targets, one a version, that serve it.
 
     With ``weights`` there is a route that splits the traffic, and it answers 503 for a version that has nobody ready.
     With None there is one version behind a gateway that holds requests until somebody is ready. A replica that is to
-    go may finish its requests for ``grace_s``. ``percentile`` is of the time to first token that is observed.
+    go may finish its requests for ``grace_s``. ``objective`` says of what percentile the time to first token is
+    observed, and what is late.
     """
 
     name: str
@@ -42,7 +50,7 @@ class ServiceSpec:
     targets: tuple[TargetSpec, ...]
     weights: Mapping[str, int] | None = None
     grace_s: float = 120.0
-    percentile: float = 95.0
+    objective: Objective = USUAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +147,7 @@ class Service:
             weights=Missing(why="the policy names no route") if self.weights is None else dict(self.weights),
             gateway_waiting=self._gateway_waiting(),
             ttft_s=self._ttft_s(),
+            first_tokens=self._first_tokens(),
         )
 
     def _fleet(self, target: TargetSpec, at_s: float) -> Fleet:
@@ -154,16 +163,32 @@ class Service:
         return self.held if isinstance(self.held, Missing) else float(self.held)
 
     def _ttft_s(self) -> float | Missing:
+        counts = self._minute()
+        return counts if isinstance(counts, Missing) else quantile(counts, self.spec.objective.percentile / 100.0)
+
+    def _first_tokens(self) -> FirstTokens | Missing:
+        counts = self._minute()
+        if isinstance(counts, Missing):
+            return counts
+        return first_tokens_of(rates_of(counts, MINUTE_S), self.spec.objective.limit_s)
+
+    def _minute(self) -> Ints | Missing:
+        """First tokens of the last minute by bucket."""
         if len(self.counts) <= WINDOW_SCRAPES:
             return Missing(why="first tokens have not been scraped for a minute yet")
-        return quantile(self.counts[-1] - self.counts[0], self.spec.percentile / 100.0)
+        return self.counts[-1] - self.counts[0]
+
+
+def rates_of(counts: Ints, span_s: float) -> dict[float, float]:
+    """The rates of the bucket counts of ``span_s``, cumulated, by upper bound, as Prometheus has them."""
+    return dict(zip((*BOUNDS_S, inf), (np.cumsum(counts) / span_s).tolist(), strict=True))
 
 
 def quantile(counts: Ints, share: float) -> float | Missing:
     """The quantile from bucket counts as Prometheus' histogram_quantile has it, linear within the bucket."""
     total = int(counts.sum())
     if total == 0:
-        return Missing(why="no request had its first token in the last minute")
+        return NO_FIRST_TOKEN
     below = np.cumsum(counts)
     bucket = int(np.searchsorted(below, share * total, side="left"))
     if bucket >= len(BOUNDS_S):

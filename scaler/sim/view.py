@@ -7,6 +7,8 @@ known to the model only.
 from dataclasses import dataclass
 from typing import Protocol
 
+from scaler.core.model import FirstTokens
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaView:
@@ -45,7 +47,7 @@ class View:
 
     ``replicas`` are those of the ready ones that have been scraped, ``pods`` all that are asked for, oldest first.
     ``gateway_waiting`` are requests that no replica has. ``ttft_s`` is the objective's percentile over the last minute,
-    None without a first token in it.
+    ``first_tokens`` how many came in it and how many of them too late; both are None without one.
     """
 
     at_s: float
@@ -54,6 +56,7 @@ class View:
     replicas: tuple[ReplicaView, ...]
     gateway_waiting: float
     ttft_s: float | None
+    first_tokens: FirstTokens | None = None
     pods: tuple[PodView, ...] = ()
 
 

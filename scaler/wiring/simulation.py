@@ -178,7 +178,7 @@ def _spec(path: Path, fleet: FleetFile, objective: Objective) -> FleetSpec:
         load_times=LoadTimes(median_s=fleet.load_seconds),
         warm=fleet.warm_replicas,
         grace_s=fleet.grace_seconds,
-        percentile=objective.percentile,
+        objective=objective,
     )
 
 

@@ -65,13 +65,13 @@ class World:
 
 def _question(model: Model) -> Asked:
     fleets = [seen.fleet for seen in model.observation.fleets if isinstance(seen.fleet, Fleet)]
-    objective, zero = model.policy.time_to_first_token, model.document.spec.scale_to_zero
+    zero = model.document.spec.scale_to_zero
     return Asked(
         policy=model.policy.name,
         namespace=model.object.namespace,
         signals=model.document.spec.signals,
         pods=tuple(replica.name for fleet in fleets for replica in fleet.ready()),
-        percentile=None if objective is None else objective.percentile,
+        objective=model.policy.time_to_first_token,
         demand_query=None if zero is None else zero.demand_query,
     )
 
@@ -88,6 +88,7 @@ def joined(observation: Observation, answer: Answered) -> Observation:
         gateway_waiting=answer.gateway_waiting,
         gateway_refused_per_s=answer.gateway_refused_per_s,
         ttft_s=answer.ttft_s,
+        first_tokens=answer.first_tokens,
         own_replicas=answer.own_replicas,
         demand_at_gateway=answer.demand_at_gateway,
     )

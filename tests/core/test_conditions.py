@@ -138,11 +138,11 @@ def test_a_release_that_serves_is_settled() -> None:
     assert of(told(observation, STEPS)["Releasing"]) == (False, "Settled", "v2 serves")
 
 
-ADVICE = FloorAdvice(role="Serve", floor=6, missed_share=0.034, idle_replicas=3.8, growth=2.5)
+ADVICE = FloorAdvice(role="Serve", floor=6, late_share=0.034, idle_replicas=3.8, growth=2.5)
 
 
 def test_scaling_that_is_in_time_is_forecastable() -> None:
-    assert of(forecastable(())) == (True, "InTime", "what came while too few were ready is within the objective")
+    assert of(forecastable(())) == (True, "InTime", "first tokens that were late are within the objective")
 
 
 @pytest.mark.parametrize(("idle", "replicas"), [(3.8, "4 replicas"), (1.2, "1 replica")])
@@ -155,8 +155,8 @@ def test_demand_that_rises_faster_than_replicas_start_is_told_with_the_floor_and
         False,
         "TooFast",
         (
-            "Serve: 3.4% of the last day's work came while too few were ready, since demand may grow 2.5 times within "
-            f"one load time; warmPool.floor: 6 would cover it, with {replicas} idle on average"
+            "Serve: 3.4% of the last day's first tokens were late, since demand may grow 2.5 times within one load "
+            f"time; warmPool.floor: 6 would cover it, with {replicas} idle on average"
         ),
     )
 

@@ -297,7 +297,7 @@ def test_losses_without_the_growth_that_they_are_of_are_not_known() -> None:
 
 
 def reckoned(**difference: object) -> Course:
-    known = replace(NEW, came_s=10_000.0, seen_s=5000.0, missed_s=((4, 100.0), (9, 50.0)), coverage=0.7)
+    known = replace(NEW, came_s=10_000.0, seen_s=5000.0, requests=10_000.0, late=((4, 100.0), (9, 50.0)), coverage=0.7)
     return replace(known, **difference)  # type: ignore[arg-type]  # named by the test
 
 
@@ -312,23 +312,27 @@ def test_a_course_that_can_have_been_learned_is_taken_as_it_is() -> None:
         {"seen_s": 0.0},
         {"seen_s": nan},
         {"seen_s": 2.0 * COUNTED_MOST_S},
-        {"came_s": 1.0},
+        {"came_s": -1.0},
         {"came_s": nan},
         {"came_s": 1e12},
-        {"missed_s": ((4, 1e5),)},
-        {"missed_s": ((4, -1.0),)},
-        {"missed_s": ((0, 1.0),)},
-        {"missed_s": ((10**9, 1.0),)},
-        {"missed_s": ((4, nan),)},
+        {"requests": 1.0},
+        {"requests": -1.0},
+        {"requests": nan},
+        {"requests": 1e12},
+        {"late": ((4, 1e5),)},
+        {"late": ((4, -1.0),)},
+        {"late": ((0, 1.0),)},
+        {"late": ((10**9, 1.0),)},
+        {"late": ((4, nan),)},
     ],
     ids=str,
 )
-def test_work_that_does_not_fit_what_was_missed_of_it_is_not_known(nonsense: dict[str, object]) -> None:
+def test_work_and_requests_that_do_not_fit_what_was_late_of_them_are_not_known(nonsense: dict[str, object]) -> None:
     told = course_from(reckoned(**nonsense))
 
-    assert (told.came_s, told.missed_s, told.seen_s) == (0.0, (), 0.0)
+    assert (told.seen_s, told.came_s, told.requests, told.late) == (0.0, 0.0, 0.0, ())
     assert told.coverage == 0.7
-    assert advised(told) == ()
+    assert advised(told, None) == ()
 
 
 @pytest.mark.parametrize("coverage", [-1.0, 0.0, 0.19, 0.99, nan])
@@ -343,11 +347,11 @@ def test_few_levels_are_told_as_they_are() -> None:
 @given(st.dictionaries(st.integers(1, 500), st.floats(1.0, 1e4), min_size=LEVELS_MOST, max_size=60))
 def test_many_levels_are_told_in_few_and_advise_no_smaller_floor(levels: dict[int, float]) -> None:
     """Mutant: the smallest part counts for the level below."""
-    all_of_them = replace(NEW, came_s=sum(levels.values()), seen_s=5000.0, missed_s=tuple(sorted(levels.items())))
-    told = replace(all_of_them, missed_s=levels_told(all_of_them))
+    all_of_them = replace(NEW, requests=sum(levels.values()), seen_s=5000.0, late=tuple(sorted(levels.items())))
+    told = replace(all_of_them, late=levels_told(all_of_them))
 
-    (whole,), (few,) = advised(all_of_them), advised(told)
+    (whole,), (few,) = advised(all_of_them, None), advised(told, None)
 
-    assert len(told.missed_s) <= LEVELS_MOST
+    assert len(told.late) <= LEVELS_MOST
     assert few.floor >= whole.floor
-    assert few.missed_share == pytest.approx(whole.missed_share)
+    assert few.late_share == pytest.approx(whole.late_share)

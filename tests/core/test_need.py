@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from scaler.core.capacity import learned
 from scaler.core.memory import CapacityMemory, Course, Memory, TargetMemory
 from scaler.core.model import (
+    FirstTokens,
     Fleet,
     FleetSeen,
     Missing,
@@ -312,34 +314,82 @@ def test_a_need_says_from_which_base_growth_was_told(losses: tuple[float, float]
     assert words in need_told.because
 
 
-def test_work_that_queues_is_counted_for_the_advice() -> None:
+# --- What is counted for the advice ------------------------------------------------------------------------------
+
+
+def counted(observation: Observation, **question: Any) -> Course:
+    """The course of four replicas' service after a tick of 15 s that saw this."""
     before = work_seen(seen(busy(4, 0.9, at_s=START_S - 15.0)), capacity()).courses
+    return work_seen(observation, capacity(), courses=before, **question).courses[0]
 
-    queued = work_seen(seen(busy(4, 0.99, waiting=1000.0)), capacity(), courses=before).courses[0]
-    well = work_seen(seen(busy(4, 0.9)), capacity(), courses=before).courses[0]
 
-    assert well.missed_s == ()
-    assert well.came_s == pytest.approx(3.6 * 15.0, rel=0.02)
-    ((level, late_s),) = queued.missed_s
-    assert level > 4
-    assert late_s == queued.came_s
+def test_first_tokens_that_were_late_are_counted_by_the_replicas_that_would_have_been_in_time() -> None:
+    well, late = FirstTokens(per_s=80.0, late_per_s=0.0), FirstTokens(per_s=80.0, late_per_s=2.0)
+
+    told = counted(replace(seen(busy(4, 0.9)), first_tokens=well))
+    assert (told.late, told.requests) == ((), 15.0 * 80.0)
+    assert told.came_s == pytest.approx(3.6 * 15.0, rel=0.02)
+
+    told = counted(replace(seen(busy(4, 0.99)), first_tokens=late))
+    assert told.late == ((4, 15.0 * 2.0),)
+    assert told.requests == 15.0 * 80.0
+
+
+def test_a_queue_whose_first_tokens_are_in_time_is_not_late() -> None:
+    observation = replace(seen(busy(4, 0.9, waiting=60.0)), first_tokens=FirstTokens(per_s=80.0, late_per_s=0.0))
+
+    assert counted(observation).late == ()
+
+
+NAN = float("nan")
 
 
 @pytest.mark.parametrize(
-    ("ttft_s", "waiting", "part"),
-    [(1.9, 20.0, 0.0), (2.1, 0.0, 0.0), (2.1, 20.0, 0.41), (1.9, 60.0, 1.0)],
-    ids=["in time", "late, and nothing waits", "late, and less than the objective waits", "longer than the objective"],
+    "told",
+    [
+        Missing(why="the policy has no objective for it"),
+        FirstTokens(per_s=1.0, late_per_s=2.0),
+        FirstTokens(per_s=1.0, late_per_s=-1.0),
+        FirstTokens(per_s=NAN, late_per_s=0.0),
+        FirstTokens(per_s=1e7, late_per_s=0.0),
+    ],
 )
-def test_a_short_queue_counts_for_its_part_while_first_tokens_are_late(
-    ttft_s: float, waiting: float, part: float
+@pytest.mark.parametrize(("waiting", "share"), [(0.0, 0.0), (20.0, 0.0), (60.0, 1.0)])
+def test_where_nobody_measures_first_tokens_a_queue_longer_than_the_objective_is_late(
+    told: FirstTokens | Missing, waiting: float, share: float
 ) -> None:
-    """A full replica works off 24 requests a second: the 80 that wait are 3.3 s of work, where 2 s at four are 8."""
-    before = work_seen(seen(busy(4, 0.9, at_s=START_S - 15.0)), capacity()).courses
+    """A full replica works off 24 requests a second: 60 in each queue are 2.5 s, 20 are 0.8 s."""
+    observation = replace(seen(busy(4, 0.9, waiting=waiting)), first_tokens=told)
 
-    observation = replace(seen(busy(4, 0.9, waiting=waiting)), ttft_s=ttft_s)
-    (course,) = work_seen(observation, capacity(), courses=before).courses
+    course = counted(observation)
 
-    assert sum(late_s for _, late_s in course.missed_s) == pytest.approx(part * course.came_s, rel=0.1)
+    assert course.requests == pytest.approx(15.0 * 4 * 0.9 * CHAT.most_per_s, rel=0.01)
+    assert sum(requests for _, requests in course.late) == share * course.requests
+
+
+def test_what_is_refused_is_late_beside_what_is_told() -> None:
+    told = FirstTokens(per_s=80.0, late_per_s=2.0)
+
+    course = counted(replace(refusing(4, 0.95, 3.0), first_tokens=told))
+
+    assert course.requests == 15.0 * 83.0
+    assert sum(requests for _, requests in course.late) == 15.0 * 5.0
+
+
+def test_the_advice_is_by_the_objective_of_the_policy() -> None:
+    """2 % are late: more than an objective for 99 % leaves room for, and less than one for 95 % does."""
+    late = replace(seen(busy(4, 0.9)), first_tokens=FirstTokens(per_s=80.0, late_per_s=0.0))
+    (known,) = work_seen(seen(busy(4, 0.9, at_s=START_S - 15.0)), capacity()).courses
+    known = replace(known, seen_s=7200.0, came_s=7200.0, requests=1e5, late=((6, 2000.0),))
+
+    floors = [
+        [each.floor for each in work_seen(late, capacity(), asked=asked, courses=[known]).advice]
+        for asked in (
+            policy(time_to_first_token=Objective(percentile=percentile, limit_s=2.0)) for percentile in (99.0, 95.0)
+        )
+    ]
+
+    assert floors == [[6], []]
 
 
 # --- Refusals ----------------------------------------------------------------------------------------------------
@@ -359,13 +409,13 @@ def test_what_is_refused_needs_replicas_as_if_it_had_been_served() -> None:
     assert told.after > need(refusing(4, 0.95, 0.0), capacity()).after
 
 
-def test_what_is_refused_is_work_that_was_missed() -> None:
-    before = work_seen(refusing(4, 0.9, 1.0, at_s=START_S - 15.0), capacity()).courses
+def test_what_is_refused_moves_coverage_and_is_late() -> None:
+    before = work_seen(refusing(4, 0.9, 0.0, at_s=START_S - 15.0), capacity()).courses
     (course,) = work_seen(refusing(4, 0.9, 1.0), capacity(), courses=before).courses
     (well,) = work_seen(refusing(4, 0.9, 0.0), capacity(), courses=before).courses
 
-    assert sum(late_s for _, late_s in course.missed_s) > 0.0
-    assert well.missed_s == ()
+    assert sum(requests for _, requests in course.late) == 15.0 * 1.0
+    assert well.late == ()
     assert course.coverage is not None
     assert well.coverage is not None
     assert course.coverage > well.coverage
@@ -449,10 +499,13 @@ def test_late_first_tokens_are_laid_to_the_role_in_which_requests_wait() -> None
     earlier = work_seen(before, *known_apart(), asked=APART).courses
     courses = [replace(course, coverage=0.5) for course in earlier]
 
-    told = work_seen(replace(observation, ttft_s=9.0), *known_apart(), asked=APART, courses=courses).courses
+    late = replace(observation, ttft_s=9.0, first_tokens=FirstTokens(per_s=36.0, late_per_s=4.0))
+    told = work_seen(late, *known_apart(), asked=APART, courses=courses).courses
 
     coverage = {course.role: course.coverage for course in told}
     assert (coverage[Role.PREFILL.value] or 0.0) > 0.5 > (coverage[Role.DECODE.value] or 0.0)
+    counted = {course.role: (course.requests, sum(requests for _, requests in course.late)) for course in told}
+    assert counted == {Role.PREFILL.value: (15.0 * 36.0, 15.0 * 4.0), Role.DECODE.value: (15.0 * 36.0, 0.0)}
 
 
 def test_prefill_replicas_that_do_not_time_their_prefills_are_sized_by_requests() -> None:
@@ -484,9 +537,23 @@ def test_a_queue_that_is_worked_off_says_nothing_of_the_floor_that_arrivals_need
         load_times = {key(): LOAD_TIME}
         (course,) = work_of(question(policy(), observed, memory, load_times, at_s)).courses
 
-    highest = max(level for level, late_s in course.missed_s if late_s > 0.0)
+    highest = max(level for level, _ in course.late)
 
     assert (highest >= 10) == is_growing
+
+
+@pytest.mark.parametrize(("ready_for_s", "level"), [(1000.0, 10), (15.0, 10), (6.0, 6), (0.0, 2)])
+def test_who_became_ready_since_the_last_scrape_has_taken_what_came_since_then(ready_for_s: float, level: int) -> None:
+    """Two replicas are there, and eight more for a part of the 15 s in which the queue grew by a little."""
+    course = Course(role=SERVE)
+    for at_s, waiting in ((START_S - TICK_S, 1990.0), (START_S, 2000.0)):
+        old, new = busy(2, 0.5, waiting=waiting / 2.0, at_s=at_s), busy(8, 0.1, at_s=at_s)
+        joined = [replace(each, name=f"new-{each.name}", ready_at_s=START_S - ready_for_s) for each in new.replicas]
+        observed = seen(fleet(*old.replicas, *(each for each in joined if (each.ready_at_s or 0.0) <= at_s)))
+        memory = Memory(at_s=at_s, courses=(course,), capacities=(capacity(),))
+        (course,) = work_of(question(policy(), observed, memory, {key(): LOAD_TIME}, at_s)).courses
+
+    assert max(each.replicas for each in course.instants) == level
 
 
 def steady() -> Memory:

@@ -12,8 +12,8 @@ ROOT: Final = Path(__file__).parents[2]
 CORE: Final = sorted((ROOT / "scaler" / "core").glob("*.py"))
 ALL: Final = sorted(path for path in (ROOT / "scaler").rglob("*.py") if "_pb2" not in path.name)
 
-EXACT: Final = frozenset({"ceil", "floor", "fsum", "sqrt"})
-"""The functions of math whose result IEEE 754 fixes to the last bit; exp, log, pow and the like are the platform's."""
+EXACT: Final = frozenset({"ceil", "floor", "fsum", "inf", "sqrt"})
+"""What of math has a result that IEEE 754 fixes to the last bit; exp, log, pow and the like are the platform's."""
 
 WHOLE_SUMS: Final = frozenset({"ceilings", "_hand_out", "_total"})
 """The functions that may use the builtin sum: they add replica counts. Over floats it gives other bits from 3.12 on."""

@@ -1,13 +1,14 @@
 """The model of a cluster: pods through their phases, GPUs that run out, faults, and what is seen of it all."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaler.core.model import Load, Missing, Phase, Replica
+from scaler.core.model import FirstTokens, Load, Missing, Objective, Phase, Replica
 from scaler.sim.cluster import Cluster
 from scaler.sim.latency import QWEN_32B_H100
 from scaler.sim.loadtime import LoadTimes, Start, drawn, word
@@ -435,11 +436,27 @@ def test_the_observed_ttft_is_the_quantile_of_the_last_minute() -> None:
     assert 0.02 < ttft_s <= 0.04
 
 
+@pytest.mark.parametrize(("limit_s", "some"), [(2.0, False), (0.02, True)], ids=["none", "half"])
+def test_first_tokens_of_the_last_minute_are_told_with_those_that_were_late(limit_s: float, some: bool) -> None:  # noqa: FBT001
+    objective = Objective(percentile=95.0, limit_s=limit_s)
+    model = cluster(replace(service(target(), trace=STEADY), objective=objective))
+    model.advance(300.0)
+
+    told = model.observation(NAME).first_tokens
+
+    ttft_s = model.outcomes(NAME).ttft_s[(STEADY.arrival_s > 239.0) & (STEADY.arrival_s <= 299.0)]
+    assert isinstance(told, FirstTokens)
+    assert told.per_s == pytest.approx(len(ttft_s) / 60.0, rel=0.02)
+    assert told.late_per_s == pytest.approx(np.count_nonzero(ttft_s > limit_s) / 60.0, rel=0.05)
+    assert (told.late_per_s > 0.0) is some
+
+
 def test_without_requests_there_is_no_ttft() -> None:
     model = cluster()
     model.advance(300.0)
 
-    assert model.observation(NAME).ttft_s == Missing(why="no request had its first token in the last minute")
+    seen = model.observation(NAME)
+    assert seen.ttft_s == seen.first_tokens == Missing(why="no request had its first token in the last minute")
 
 
 def test_the_quantile_is_linear_within_its_bucket_as_in_prometheus() -> None:

@@ -13,7 +13,7 @@ from scaler.sim.latency import LLAMA_8B_H100
 from scaler.sim.loadtime import LoadTimes
 from scaler.sim.ours import Ours, observation_of, only_target
 from scaler.sim.rates import Rates
-from scaler.sim.replay import FleetSpec, Run, replayed
+from scaler.sim.replay import PERIOD_S, FleetSpec, Run, replayed
 from scaler.sim.state import Fate
 from scaler.sim.trace import Trace, shipped
 from scaler.sim.view import View
@@ -184,6 +184,22 @@ def test_what_is_seen_is_what_was_served_within_its_noise() -> None:
     between_s = [replica.inter_token_latency_s for view in later for replica in view.replicas]
     assert all(itl_s is not None and 0.006 < itl_s < 0.02 for itl_s in between_s)
     assert all(view.ttft_s is not None and view.ttft_s < 0.5 for view in later)
+    first_tokens = [view.first_tokens for view in later if view.first_tokens is not None]
+    assert np.mean([told.per_s for told in first_tokens]) == pytest.approx(20.0, rel=0.05)
+    assert max(told.late_per_s for told in first_tokens) == 0.0
+
+
+def test_first_tokens_that_are_late_are_seen_by_the_second_until_a_minute_after_the_last() -> None:
+    """Two minutes of 2 a second wait for the first replica: that many are late, wherever its load time ends."""
+    script = Scripted(lambda at_s: 0 if at_s < 100.0 else 1)
+
+    run = replayed(steady(rps=2.0, span_s=900.0), fleet(warm=0, load_s=45.0), script, 1)
+
+    late = [view.first_tokens.late_per_s for view in script.views if view.first_tokens is not None]
+    true = np.count_nonzero(run.ttft_s > fleet().objective.limit_s)
+    assert true > 200
+    assert sum(late) * PERIOD_S == pytest.approx(true, rel=0.05)
+    assert late[-1] == 0.0
 
 
 def test_one_scrape_in_fifty_is_lost() -> None:
@@ -215,7 +231,7 @@ def test_requests_that_nobody_has_are_seen_at_the_gateway() -> None:
     run = replayed(steady(rps=2.0, span_s=600.0), fleet(warm=0, load_s=45.0), script, 1)
 
     assert script.views[5].gateway_waiting == pytest.approx(150.0, rel=0.2)
-    assert script.views[5].ttft_s is None
+    assert (script.views[5].ttft_s, script.views[5].first_tokens) == (None, None)
     assert script.views[-1].gateway_waiting == 0.0
     assert run.fates[Fate.FINISHED] == len(run.ttft_s)
 

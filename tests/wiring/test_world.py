@@ -1,6 +1,6 @@
 """What Kubernetes and Prometheus say becomes one observation."""
 
-from scaler.core.model import Fleet, Missing, Phase
+from scaler.core.model import FirstTokens, Fleet, Missing, Phase
 from scaler.runtime.signals import Answered
 from scaler.wiring.world import joined
 from tests.builders import fleet, key, load, ready, seen, starting
@@ -9,21 +9,29 @@ QUIET = Missing(why="nobody asks")
 
 
 def test_every_replica_that_was_asked_for_gets_what_its_engine_said() -> None:
-    answer = Answered(loads={"a": load(running=3.0)}, ttft_s=0.4, gateway_waiting=2.0, gateway_refused_per_s=1.5)
+    answer = Answered(
+        loads={"a": load(running=3.0)},
+        ttft_s=0.4,
+        first_tokens=FirstTokens(per_s=8.0, late_per_s=0.5),
+        gateway_waiting=2.0,
+        gateway_refused_per_s=1.5,
+    )
 
     observation = joined(seen(fleet(ready("a"), starting("s"))), answer)
 
     told = observation.fleet(key())
     assert isinstance(told, Fleet)
     assert [replica.load for replica in told.replicas] == [load(running=3.0), starting("s").load]
-    told_by_all = (observation.ttft_s, observation.gateway_waiting, observation.gateway_refused_per_s)
-    assert told_by_all == (0.4, 2.0, 1.5)
+    of_first_tokens = (observation.ttft_s, observation.first_tokens)
+    at_the_gateway = (observation.gateway_waiting, observation.gateway_refused_per_s)
+    assert (of_first_tokens, at_the_gateway) == ((0.4, FirstTokens(per_s=8.0, late_per_s=0.5)), (2.0, 1.5))
 
 
 def test_a_replica_whose_engine_sleeps_is_no_supply() -> None:
     answer = Answered(
         loads={"a": load(), "z": Missing(why="asleep")},
         ttft_s=QUIET,
+        first_tokens=QUIET,
         gateway_waiting=QUIET,
         asleep=frozenset({"z"}),
     )
@@ -35,7 +43,9 @@ def test_a_replica_whose_engine_sleeps_is_no_supply() -> None:
 
 
 def test_a_fleet_that_was_not_seen_stays_unseen_and_own_queries_are_passed_on() -> None:
-    answer = Answered(loads={}, ttft_s=QUIET, gateway_waiting=QUIET, own_replicas=2.5, demand_at_gateway=7.0)
+    answer = Answered(
+        loads={}, ttft_s=QUIET, first_tokens=QUIET, gateway_waiting=QUIET, own_replicas=2.5, demand_at_gateway=7.0
+    )
 
     observation = joined(seen(Missing(why="the watch is broken")), answer)
 

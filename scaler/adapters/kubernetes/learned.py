@@ -144,7 +144,8 @@ def _demand(course: Course) -> LearnedDemand:
         ),
         seen_seconds=_digits(course.seen_s, 3) or None,
         work_replica_seconds=_digits(course.came_s, 3) or None,
-        late_replica_seconds=_weights(levels_told(course)),
+        requests=_digits(course.requests, 3) or None,
+        late_requests=_weights(levels_told(course)),
     )
 
 
@@ -252,9 +253,10 @@ def _course(told: LearnedDemand) -> Course:
             requests_per_s=1.0,
             cache_share=request.cache_share,
         ),
-        came_s=told.work_replica_seconds or 0.0,
-        missed_s=tuple(sorted((int(level), late_s) for level, late_s in _numbers(told.late_replica_seconds).items())),
         seen_s=told.seen_seconds or 0.0,
+        came_s=told.work_replica_seconds or 0.0,
+        requests=told.requests or 0.0,
+        late=tuple(sorted((int(level), requests) for level, requests in _numbers(told.late_requests).items())),
     )
 
 
@@ -278,7 +280,7 @@ def _numbers(weights: str | None) -> dict[float, float]:
 
 MOVED_SHARE: Final = 0.1
 COUNTED_SHARE: Final = 0.25
-COUNTS: Final = frozenset({"weight", "seenSeconds", "workReplicaSeconds", "growth", "lateReplicaSeconds"})
+COUNTS: Final = frozenset({"weight", "seenSeconds", "workReplicaSeconds", "requests", "growth", "lateRequests"})
 """What has moved is worth a write of its own: a value by a tenth, and how much stands behind it by a quarter. At rest
 the values stand still, and what stands behind them grows by a quarter ever more seldom, until it fades as it grows."""
 

@@ -11,7 +11,8 @@ from scaler.adapters.prometheus.promql import TOLD_LABEL, Question, Told
 from scaler.adapters.prometheus.quantile import quantile_of
 from scaler.adapters.prometheus.series import PodKey, PodRows, Row, bucket_rates, rows_by_pool, rows_of
 from scaler.adapters.prometheus.server import Lack, Reason
-from scaler.core.model import Load, Missing, Work
+from scaler.core.lateness import first_tokens_of
+from scaler.core.model import FirstTokens, Load, Missing, Work
 from scaler.runtime.signals import Asked
 
 NAMED_AT_MOST: Final = 3
@@ -294,9 +295,17 @@ def _pairs(name: str) -> frozenset[str]:
 NOT_ASKED: Final = Lack(reason=Reason.NO_SERIES, why="the policy has no objective for it")
 
 
-def first_token_s(readings: Sequence[Reading], ask: Asked) -> float | Lack:
-    """The time to first token at the percentile asked for, over all versions of the model."""
-    if ask.percentile is None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstTokensTold:
+    """The time to first token at the objective's percentile, and how many there were and were later than its limit."""
+
+    ttft_s: float
+    first_tokens: FirstTokens | Missing
+
+
+def first_tokens(readings: Sequence[Reading], ask: Asked) -> FirstTokensTold | Lack:
+    """The first tokens of the last minute, over all versions of the model, by the objective that is asked for."""
+    if ask.objective is None:
         return NOT_ASKED
     if Signal.TTFT not in TABLES[ask.signals.engine]:
         return Lack(reason=Reason.NO_SERIES, why=f"the engine {ask.signals.engine.value} does not tell it")
@@ -308,7 +317,10 @@ def first_token_s(readings: Sequence[Reading], ask: Asked) -> float | Lack:
         for bound, rate in told.items():
             rates[bound] = rates.get(bound, 0.0) + rate
     if rates:
-        return quantile_of(rates, ask.percentile)
+        ttft_s = quantile_of(rates, ask.objective.percentile)
+        if isinstance(ttft_s, Lack):
+            return ttft_s
+        return FirstTokensTold(ttft_s=ttft_s, first_tokens=first_tokens_of(rates, ask.objective.limit_s))
     metric = TABLES[ask.signals.engine][Signal.TTFT][0][0].name
     series = f'{metric}_bucket{{namespace="{ask.namespace}", model_name="{model_of(ask)}"}}'
     return Lack(reason=Reason.NO_SERIES, why=f"there is no series {series}")

@@ -8,11 +8,12 @@ from typing import Final, TypeVar
 
 from scaler.adapters.prometheus.answers import (
     NOT_ASKED,
+    FirstTokensTold,
     Held,
     LoadTold,
     Pool,
     Reading,
-    first_token_s,
+    first_tokens,
     load_of,
     model_of,
     queue_of,
@@ -77,7 +78,7 @@ class _ToldOf:
 
     ask: Asked
     loads: Mapping[str, LoadTold | Lack]
-    ttft_s: float | Lack
+    first_tokens: FirstTokensTold | Lack
     gateway: Held | Lack | None
     own: OwnTold
     warnings: Mapping[str, tuple[str, ...]]
@@ -85,7 +86,7 @@ class _ToldOf:
     def lacks(self) -> list[Lack]:
         works = [told.work_lack for told in self.loads.values() if isinstance(told, LoadTold)]
         own = [self.own.replicas, self.own.demand_at_gateway]
-        values = [*self.loads.values(), *works, self.ttft_s, self.gateway, *own]
+        values = [*self.loads.values(), *works, self.first_tokens, self.gateway, *own]
         return [value for value in values if isinstance(value, Lack) and value not in NO_FAULT]
 
 
@@ -156,7 +157,7 @@ async def _reading(server: Prometheus, wanted: _Wanted, at_s: float) -> Reading:
 def _wanted(asked: Sequence[Asked]) -> _Wanted:
     return _Wanted(
         engines=frozenset(ask.signals.engine for ask in asked) - {Engine.CUSTOM},
-        has_objectives=any(ask.percentile is not None for ask in asked),
+        has_objectives=any(ask.objective is not None for ask in asked),
         has_pools=any(ask.signals.inference_pool_ref is not None for ask in asked),
     )
 
@@ -180,7 +181,7 @@ def _told(ask: Asked, seen: _Seen, own: OwnTold, at_s: float) -> _ToldOf:
     return _ToldOf(
         ask=ask,
         loads={pod: ONLY_QUERIES if is_custom else load_of(engines, ask, pod) for pod in ask.pods},
-        ttft_s=ONLY_QUERIES if is_custom else first_token_s(engines, ask),
+        first_tokens=ONLY_QUERIES if is_custom else first_tokens(engines, ask),
         gateway=_gateway(ask, seen, at_s),
         own=own,
         warnings=warnings_of(seen.readings[Reads.GPUS], engines, ask),
@@ -197,9 +198,11 @@ def _gateway(ask: Asked, seen: _Seen, at_s: float) -> Held | Lack | None:
 
 
 def _answered(told: _ToldOf) -> Answered:
+    first = _value(told.first_tokens)
     return Answered(
         loads={pod: _load(load) for pod, load in told.loads.items()},
-        ttft_s=_value(told.ttft_s),
+        ttft_s=first if isinstance(first, Missing) else first.ttft_s,
+        first_tokens=first if isinstance(first, Missing) else first.first_tokens,
         gateway_waiting=_waiting(told.gateway),
         gateway_refused_per_s=told.gateway.refused_per_s if isinstance(told.gateway, Held) else 0.0,
         own_replicas=None if told.own.replicas is None else _value(told.own.replicas),

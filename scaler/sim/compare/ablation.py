@@ -195,10 +195,6 @@ ANSWER_TOKENS: Final = 211.0
 """The means of the conversations of azure2023-conv."""
 
 
-def _by_the_queue_alone(original: Any, _cell: Cell) -> Any:
-    return lambda outlook, **_words: original(outlook, is_late=False)
-
-
 def truth(engine: Engine, slow: float) -> Belief:
     """What a replica of ``engine`` that is ``slow`` times as slow takes for its work."""
     ms = slow / 1e3
@@ -322,9 +318,9 @@ IDEAS: Final = (
     _idea("step down", "all that is too many goes at once", ("limits:RULES", _rules_without("step_down"))),
     _idea("flap budget", "turns are not counted", ("limits:RULES", _rules_without("flaps"))),
     _idea(
-        "short queues for the floor",
-        "only a queue that a scrape finds longer than the objective counts as late",
-        ("wish:Outlook.late_share", _by_the_queue_alone),
+        "first tokens for the floor",
+        "what is late is told by the queue alone, as without an objective for first tokens",
+        ("need:_first_tokens", _always(Missing(why="first tokens are taken out"))),
     ),
     _idea("advised floor", "the advice is not followed", ("need:advised", _always(()))),
     _idea("steady minutes only", "every minute teaches capacity", ("need:is_steady", _always(True))),  # noqa: FBT003

@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from scaler.core.model import Objective
 from scaler.sim.generated import Generated, filled, service
 from scaler.sim.latency import Engine
 from scaler.sim.loadtime import LoadTimes
@@ -21,6 +22,7 @@ from scaler.sim.workload import SUSTAINED_RPS, Rated, Recorded, engine_named, fi
 
 OBJECTIVE_S: Final = 2.0
 SHARE: Final = 0.99
+OBJECTIVE: Final = Objective(percentile=100.0 * SHARE, limit_s=OBJECTIVE_S)
 DRAIN_S: Final = 10.0
 """What a drain takes as it usually is: an answer of 211 tokens at 25 to 50 ms each."""
 
@@ -132,7 +134,7 @@ def fleet_of(cell: Cell, seed: int) -> FleetSpec:
         engine=engine_of(cell),
         load_times=LoadTimes(median_s=cell.load_s),
         warm=warm_of(cell, seed),
-        percentile=100.0 * SHARE,
+        objective=OBJECTIVE,
     )
 
 

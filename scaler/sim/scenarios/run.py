@@ -14,7 +14,7 @@ from scaler.core.decide import decide
 from scaler.core.model import Fleet, FleetSeen, Load, Missing, Observation, Pool, Pools, Replica, Snapshot
 from scaler.core.plan import Plan, SetReplicas
 from scaler.sim.cluster import Cluster, ServiceSpec, TargetSpec
-from scaler.sim.compare.cells import SHARE
+from scaler.sim.compare.cells import OBJECTIVE
 from scaler.sim.loadtime import LoadTimes
 from scaler.sim.nodes import Node
 from scaler.sim.ours import only_target
@@ -147,7 +147,7 @@ def _service(setting: Setting, served: Served, trace: Trace) -> ServiceSpec:
         load_times=LoadTimes(median_s=setting.load_s),
         replicas=served.warm,
     )
-    return ServiceSpec(name=served.policy.name, trace=trace, targets=(target,), percentile=100.0 * SHARE)
+    return ServiceSpec(name=served.policy.name, trace=trace, targets=(target,), objective=OBJECTIVE)
 
 
 def pools_of(nodes: Sequence[Node]) -> Pools:

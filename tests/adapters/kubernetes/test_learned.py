@@ -58,10 +58,13 @@ COURSE = Course(
     coverage=0.7123,
     highest_per_s=12_345.6,
     request=REQUEST,
-    came_s=10_000.0,
-    missed_s=((4, 120.0), (9, 30.5)),
     seen_s=5000.0,
+    came_s=10_000.0,
+    requests=250_000.0,
+    late=((4, 120.0), (9, 30.5)),
 )
+
+NOT_RECKONED = {"seen_s": 0.0, "came_s": 0.0, "requests": 0.0, "late": ()}
 
 
 def record(memory: Memory, asked: Policy | None = None) -> Record:
@@ -192,15 +195,15 @@ def test_how_demand_went_is_told_in_short() -> None:
     assert demand.calm is not None
     assert (demand.calm.growth, demand.calm.plain_cost_seconds) == ("1=4500,1.06=30", 1000.0)
     assert demand.calm.cost_seconds == 500.0
-    assert demand.late_replica_seconds == "4=120,9=30.5"
+    assert (demand.requests, demand.late_requests) == (250_000.0, "4=120,9=30.5")
     assert (demand.coverage, demand.highest_tokens_per_second) == (0.712, 12_300.0)
 
 
 def test_large_counts_have_no_exponent() -> None:
-    (demand,) = demand_of([course(growth=growth(g1=86_400.0, g4=0.01), missed_s=((900, 7.654321e7),))])
+    (demand,) = demand_of([course(growth=growth(g1=86_400.0, g4=0.01), late=((900, 7.654321e7),))])
 
     assert demand.growth == "1=86400"
-    assert demand.late_replica_seconds == "900=76500000"
+    assert demand.late_requests == "900=76500000"
 
 
 def test_how_demand_went_is_known_again() -> None:
@@ -213,7 +216,8 @@ def test_how_demand_went_is_known_again() -> None:
     assert again.coverage == pytest.approx(COURSE.coverage, abs=5e-4)
     assert again.highest_per_s == pytest.approx(COURSE.highest_per_s, rel=5e-3)
     assert again.request == replace(REQUEST, prefill_per_s=1155.0)
-    assert (again.came_s, again.seen_s, again.missed_s) == (COURSE.came_s, COURSE.seen_s, COURSE.missed_s)
+    assert (again.seen_s, again.came_s) == (COURSE.seen_s, COURSE.came_s)
+    assert (again.requests, again.late) == (COURSE.requests, COURSE.late)
     assert again.moments == ()
     assert growth_covered(again, 0.99) == growth_covered(COURSE, 0.99)
 
@@ -254,9 +258,10 @@ def test_a_course_that_has_only_begun_is_told_and_known_again() -> None:
         ({"highestTokensPerSecond": -1}, {"highest_per_s": 0.0, "losses": (0.0, 0.0)}),  # told in seconds of it
         ({"request": {"prefillTokens": 1e20}}, {"request": None}),
         ({"request": "long"}, {"request": None}),
-        ({"seenSeconds": 1e9}, {"came_s": 0.0, "missed_s": (), "seen_s": 0.0}),
-        ({"lateReplicaSeconds": "4=9999999"}, {"came_s": 0.0, "missed_s": (), "seen_s": 0.0}),
-        ({"lateReplicaSeconds": "four"}, {"missed_s": ()}),
+        ({"seenSeconds": 1e9}, NOT_RECKONED),
+        ({"requests": 9}, NOT_RECKONED),
+        ({"lateRequests": "4=9999999"}, NOT_RECKONED),
+        ({"lateRequests": "four"}, {"late": ()}),
         ({"aNewerField": {"of": "another version"}}, {}),
     ],
     ids=str,
@@ -394,7 +399,7 @@ def test_what_stands_behind_it_is_a_change_when_it_has_grown_by_a_third() -> Non
     assert changed(before, told(courses=[course(trends=(growth(g1=60.0), *[growth()] * 4))])) is Change.NONE
     assert changed(before, told(courses=[course(losses=(1.0, 2.0), calm_growth=growth(g1=60.0))])) is Change.NONE
     assert changed(before, told(courses=[course(seen_s=7000.0)])) is Change.LEARNED
-    assert changed(before, told(courses=[course(missed_s=((4, 120.0), (9, 90.0)))])) is Change.LEARNED
+    assert changed(before, told(courses=[course(late=((4, 120.0), (9, 90.0)))])) is Change.LEARNED
 
 
 def test_what_is_learned_for_the_first_time_is_told_as_soon_as_words_are() -> None:
@@ -421,7 +426,7 @@ def test_what_is_learned_of_two_targets_on_two_kinds_of_node_is_less_than_2250_b
     ]
     every = tuple(1234.5 for _ in GROWTHS)
     full = course(
-        growth=every, trends=(every,) * 5, calm_growth=every, missed_s=tuple((level, 12.5) for level in range(10, 26))
+        growth=every, trends=(every,) * 5, calm_growth=every, late=tuple((level, 12.5) for level in range(10, 26))
     )
     both = policy(versions=(version("v1"), version("v2")))
 

@@ -135,7 +135,7 @@ async def test_the_floor_that_is_advised_outlasts_the_process(begin: Begin) -> N
         await process.tick()
     assert process.memory is not None
     (course,) = process.memory.courses
-    late = replace(course, missed_s=((9, 0.05 * course.came_s),))
+    late = replace(course, late=((9, 0.05 * course.requests),))
     process.memory = replace(process.memory, courses=(late,))
     for _ in range(HOUR_TICKS):
         await process.tick()
@@ -143,7 +143,7 @@ async def test_the_floor_that_is_advised_outlasts_the_process(begin: Begin) -> N
     old, new = process.decided(process.memory).advice, process.after_a_kill().advice
 
     assert [each.floor for each in new] == [each.floor for each in old] == [9]
-    assert new[0].missed_share == pytest.approx(old[0].missed_share, rel=0.3)
+    assert new[0].late_share == pytest.approx(old[0].late_share, rel=0.3)
 
 
 def pauses_s(process: Process) -> list[float]:

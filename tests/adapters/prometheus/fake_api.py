@@ -13,6 +13,7 @@ from aiohttp import web
 
 from scaler.adapters.prometheus.promql import TOLD_LABEL, Question, Told, engine_queries, gpu_queries, picker_queries
 from scaler.api.v1alpha1 import Engine, InferencePoolRef, Queries, Signals
+from scaler.core.model import Objective
 from scaler.runtime.signals import Asked
 from tests.builders import work
 
@@ -27,6 +28,14 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Labels = dict[str, str]
 
 
+def at(percentile: float, limit_s: float = 2.0) -> Objective:
+    """An objective for the first token."""
+    return Objective(percentile=percentile, limit_s=limit_s)
+
+
+OF_95 = at(95.0)
+
+
 def asked(
     *pods: str,
     policy: str = "models/llama",
@@ -34,7 +43,7 @@ def asked(
     model: str | None = None,
     pool: str | None = None,
     queries: Queries | None = None,
-    percentile: float | None = 95.0,
+    objective: Objective | None = OF_95,
 ) -> Asked:
     signals = Signals(
         engine=engine,
@@ -43,7 +52,7 @@ def asked(
         queries=queries,
     )
     namespace = policy.partition("/")[0]
-    return Asked(policy=policy, namespace=namespace, signals=signals, pods=pods, percentile=percentile)
+    return Asked(policy=policy, namespace=namespace, signals=signals, pods=pods, objective=objective)
 
 
 @dataclass

@@ -10,9 +10,9 @@ from scaler.adapters.prometheus import Reads, Server
 from scaler.adapters.prometheus.answers import most_like
 from scaler.adapters.prometheus.promql import TOLD_LABEL, Question, Told
 from scaler.api.v1alpha1 import Engine
-from scaler.core.model import NO_PICKER, Load, Missing, Work
+from scaler.core.model import NO_PICKER, FirstTokens, Load, Missing, Work
 from tests.adapters.prometheus.conftest import Reader
-from tests.adapters.prometheus.fake_api import AT_S, COUNTED, WORK, FakePrometheus, asked, serving
+from tests.adapters.prometheus.fake_api import AT_S, COUNTED, WORK, FakePrometheus, asked, at, serving
 from tests.builders import work
 
 POOL = {"namespace": "models", "inference_pool": "pool"}
@@ -186,9 +186,24 @@ async def test_pitfall_8_a_quantile_is_taken_of_the_summed_buckets_at_each_polic
 ) -> None:
     prometheus.first_tokens({"1": 90.0, "2": 100.0, "+Inf": 100.0})
 
-    told = await reader.signals.read([asked(percentile=90.0), asked(policy="models/b", model="llama")], AT_S)
+    told = await reader.signals.read([asked(objective=at(90.0)), asked(policy="models/b", model="llama")], AT_S)
 
     assert [told[name].ttft_s for name in ("models/llama", "models/b")] == [1.0, 1.5]
+
+
+async def test_first_tokens_that_were_late_are_told_of_the_same_buckets_at_each_policys_limit(
+    prometheus: FakePrometheus, reader: Reader
+) -> None:
+    prometheus.first_tokens({"1": 90.0, "2": 95.0, "4": 99.0, "+Inf": 100.0})
+
+    told = await reader.signals.read(
+        [asked(), asked(policy="models/b", model="llama", objective=at(95.0, limit_s=1.0))], AT_S
+    )
+
+    assert [told[name].first_tokens for name in ("models/llama", "models/b")] == [
+        FirstTokens(per_s=100.0, late_per_s=5.0),
+        FirstTokens(per_s=100.0, late_per_s=10.0),
+    ]
 
 
 async def test_pitfall_10_no_traffic_is_not_a_latency_of_zero(prometheus: FakePrometheus, reader: Reader) -> None:
@@ -196,7 +211,7 @@ async def test_pitfall_10_no_traffic_is_not_a_latency_of_zero(prometheus: FakePr
 
     answer = await reader.answer(asked())
 
-    assert answer.ttft_s == Missing(why="no request got its first token in the last 2 minutes")
+    assert answer.ttft_s == answer.first_tokens == Missing(why="no request got its first token in the last 2 minutes")
 
 
 async def test_the_newer_sample_counts_where_two_servers_know_a_pod(prometheus: FakePrometheus) -> None:
@@ -329,7 +344,7 @@ async def test_pitfall_1_the_gpus_only_warn(prometheus: FakePrometheus, reader: 
 async def test_the_same_number_of_queries_for_one_policy_and_for_two_hundred(
     prometheus: FakePrometheus, reader: Reader
 ) -> None:
-    many = [asked(f"p{n}", policy=f"models/m{n}", pool=f"pool{n}", percentile=50.0 + n % 49) for n in range(200)]
+    many = [asked(f"p{n}", policy=f"models/m{n}", pool=f"pool{n}", objective=at(50.0 + n % 49)) for n in range(200)]
 
     await reader.signals.read(many[:1], AT_S)
     for_one = len(prometheus.requests)
@@ -480,11 +495,12 @@ async def test_the_time_to_first_token_is_asked_for_only_where_there_is_an_objec
     prometheus.pod("a")
     prometheus.first_tokens({"1": 90.0, "2": 100.0, "+Inf": 100.0})
 
-    without_objective = await reader.answer(asked("a", percentile=None))
+    without_objective = await reader.answer(asked("a", objective=None))
     queries = len(prometheus.requests)
-    both = await reader.signals.read([asked(percentile=None), asked(policy="models/b", model="llama")], AT_S)
+    both = await reader.signals.read([asked(objective=None), asked(policy="models/b", model="llama")], AT_S)
 
-    assert without_objective.ttft_s == Missing(why="the policy has no objective for it")
+    missing = Missing(why="the policy has no objective for it")
+    assert (without_objective.ttft_s, without_objective.first_tokens) == (missing, missing)
     assert reader.account.lacking["models/llama"] == {}
     assert (queries, len(prometheus.requests)) == (7, 15)
     assert [isinstance(told.ttft_s, Missing) for told in both.values()] == [True, False]

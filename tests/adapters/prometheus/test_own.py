@@ -62,7 +62,7 @@ async def test_what_is_no_demand_is_missing_and_counted(
 ) -> None:
     prometheus.results = {"sum(coming)": result}
 
-    answer = await reader.answer(replace(asked(), demand_query="sum(coming)", percentile=None))
+    answer = await reader.answer(replace(asked(), demand_query="sum(coming)", objective=None))
 
     assert answer.demand_at_gateway == Missing(why=sentence)
     assert sum(reader.account.lacking["models/llama"].values()) == 1

@@ -10,10 +10,10 @@ import pytest
 from scaler.adapters.clock import SystemClock
 from scaler.adapters.prometheus import Server
 from scaler.api.v1alpha1 import Engine, Queries
-from scaler.core.model import Load, Missing, Work
+from scaler.core.model import FirstTokens, Load, Missing, Work
 from scaler.runtime.signals import Answered, Asked
 from tests.adapters.prometheus.conftest import Reader
-from tests.adapters.prometheus.fake_api import WORK, asked
+from tests.adapters.prometheus.fake_api import WORK, asked, at
 from tests.adapters.prometheus.real import STEP_S, Page, Pages, program, scraped, value_of
 from tests.builders import work
 
@@ -401,12 +401,25 @@ async def test_pitfall_8_the_quantile_of_two_pods_is_that_of_prometheus_itself(u
     bucket = 'rate(vllm:time_to_first_token_seconds_bucket{namespace="buckets"}[2m])'
 
     answers = [
-        (await told(reader, asked(policy="buckets/x", model="tiny", percentile=percentile))).ttft_s
+        (await told(reader, asked(policy="buckets/x", model="tiny", objective=at(percentile)))).ttft_s
         for percentile in (50.0, 95.0, 99.9)
     ]
 
     theirs = [value_of(url, f"histogram_quantile({q}, sum by (le) ({bucket}))", AT_S) for q in (0.5, 0.95, 0.999)]
     assert answers == pytest.approx(theirs)
+
+
+@pytest.mark.parametrize("limit_s", [1.0, 2.5, 10.0])
+async def test_what_is_later_than_a_bound_of_two_pods_is_that_of_prometheus_itself(
+    url: str, reader: Reader, limit_s: float
+) -> None:
+    answer = await told(reader, asked(policy="buckets/x", model="tiny", objective=at(95.0, limit_s)))
+
+    bucket = 'sum(rate(vllm:time_to_first_token_seconds_bucket{{namespace="buckets", le="{le}"}}[2m]))'
+    per_s, in_time_per_s = (value_of(url, bucket.format(le=le), AT_S) for le in ("+Inf", limit_s))
+    assert isinstance(answer.first_tokens, FirstTokens)
+    assert astuple(answer.first_tokens) == pytest.approx((per_s, per_s - in_time_per_s))
+    assert 0.0 < in_time_per_s < per_s
 
 
 async def test_pitfall_11_a_restart_of_the_engine_is_no_negative_rate(url: str, reader: Reader) -> None:
