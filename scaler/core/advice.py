@@ -37,18 +37,22 @@ RARE: Final = 0.99
 
 
 def reckoned(
-    course: Course, work_replicas: float, instant: Wished, elapsed_s: float, first_tokens: FirstTokens
+    course: Course, work_replicas: float | None, instant: Wished, elapsed_s: float, first_tokens: FirstTokens
 ) -> Course:
-    """``course`` with ``elapsed_s`` more, in which the replicas of ``instant`` would have had all that came in time."""
+    """``course`` with ``elapsed_s`` more, in which the replicas of ``instant`` would have had all that came in time.
+
+    ``work_replicas`` is None while nobody knows what a replica carries: then requests are counted, and no work.
+    """
     kept = max(0.0, 1.0 - elapsed_s / DAY_S)
     instants = (*(each for each in course.instants if 0.0 < instant.at_s - each.at_s <= TOLD_AFTER_S), instant)
     level = max(each.replicas for each in instants)
     late = {level: requests * kept for level, requests in course.late}
     late[level] = late.get(level, 0.0) + first_tokens.late_per_s * elapsed_s
+    if work_replicas is not None:
+        came_s = course.came_s * kept + work_replicas * elapsed_s
+        course = replace(course, seen_s=course.seen_s * kept + elapsed_s, came_s=came_s)
     return replace(
         course,
-        seen_s=course.seen_s * kept + elapsed_s,
-        came_s=course.came_s * kept + work_replicas * elapsed_s,
         requests=course.requests * kept + first_tokens.per_s * elapsed_s,
         late=tuple(sorted((level, requests) for level, requests in late.items() if requests > 0.0)),
         instants=instants,

@@ -23,7 +23,7 @@ def first_tokens_of(below_per_s: Mapping[float, float], limit_s: float) -> First
     Within a bucket the part that took longer falls by the same factor with every second, as tails do. vLLM has bounds
     at 1 and 2.5 s: where 5 of 100 took longer than 1 s, and 1 longer than 2.5 s, 1.7 took longer than 2 s. Spread
     evenly, as histogram_quantile has it, they would be 2.3; and 1.7 where nobody took longer than 2.5 s, which is 0.2
-    here. Over 60 generated services it was off by 0.2 points at most, the other by 1.8 (docs/design/0025). Missing
+    here. Over 60 generated services it was off by 0.3 points at most, the other by 1.8 (docs/design/0025). Missing
     where nobody had a first token, or the histogram has no last bucket.
     """
     bounds = sorted(below_per_s)

@@ -12,7 +12,7 @@ from typing import Final
 from scaler.core.capacity import Belief
 from scaler.core.demand import WINDOW_S
 from scaler.core.forecast import Forecast
-from scaler.core.model import WHOLE_PERCENT, Demand, FirstTokens, Fleet, Missing, Policy, Tokens
+from scaler.core.model import WHOLE_PERCENT, Demand, Fleet, Missing, Policy, Tokens
 from scaler.core.plan import LoadTime, Ruling
 
 SAFE_REQUESTS: Final = 24.0
@@ -73,6 +73,10 @@ ROUNDING: Final = 0.1
 """A tenth of a replica is not worth a whole one: it is the error of the belief. At 0.2 a third of the public grid is
 missed."""
 
+
+QUEUED_SHARE: Final = 0.1
+"""A queue of this much of the objective is one: first tokens that are late without any are so for their own prompts,
+and no replica helps. At rest one or two wait, 0.1 s of work each, where 0.1 of 2 s at eight replicas are sixteen."""
 
 NOISE_SPREADS: Final = 2.25
 NOISE_MOST: Final = 0.3
@@ -144,16 +148,9 @@ class Outlook:
         queued_s = self.demand.waiting * self.request_s
         return queued_s if queued_s > self.limit_s * self.ready else 0.0
 
-    def first_tokens(self, told: FirstTokens | Missing) -> FirstTokens:
-        """What is ``told`` of first tokens, and what is refused, which gets none: that is late as well.
-
-        Where nobody measures them, all that is served is late while the queue is longer than the objective.
-        """
-        per_s = self.flow.requests_per_s
-        known = FirstTokens(per_s=per_s, late_per_s=per_s if self.queued_s > 0.0 else 0.0)
-        known = known if isinstance(told, Missing) else told
-        refused_per_s = self.demand.refused_per_s
-        return FirstTokens(per_s=known.per_s + refused_per_s, late_per_s=known.late_per_s + refused_per_s)
+    def is_queue(self, waiting: float) -> bool:
+        """Whether so many that wait take more than a tenth of the objective: less is chance."""
+        return waiting * self.request_s > QUEUED_SHARE * self.limit_s * max(self.ready, 1)
 
     @property
     def drain(self) -> float:

@@ -330,9 +330,65 @@ def test_first_tokens_that_were_late_are_counted_by_the_replicas_that_would_have
     assert (told.late, told.requests) == ((), 15.0 * 80.0)
     assert told.came_s == pytest.approx(3.6 * 15.0, rel=0.02)
 
-    told = counted(replace(seen(busy(4, 0.99)), first_tokens=late))
-    assert told.late == ((4, 15.0 * 2.0),)
+    told = counted(replace(seen(busy(4, 0.99, waiting=1000.0)), first_tokens=late))
+    ((level, requests),) = told.late
+    assert level > 4
+    assert requests == 15.0 * 2.0
     assert told.requests == 15.0 * 80.0
+
+
+LATE = FirstTokens(per_s=80.0, late_per_s=2.0)
+
+
+@pytest.mark.parametrize(("waiting", "is_counted"), [(0.0, False), (4.0, False), (6.0, True)])
+def test_first_tokens_that_are_late_without_a_queue_are_so_for_their_prompts(waiting: float, is_counted: bool) -> None:  # noqa: FBT001
+    """A full replica works off 24 requests a second: at four of them 16 that wait are 0.7 s, and a tenth of 2 s 0.8."""
+    course = counted(replace(seen(busy(4, 0.9, waiting=waiting)), first_tokens=LATE))
+
+    assert (course.late != ()) is is_counted
+    assert course.requests == 15.0 * 80.0
+
+
+@pytest.mark.parametrize(("ago_s", "is_counted"), [(15.0, True), (135.0, True), (150.0, False)])
+def test_a_queue_counts_for_as_long_as_first_tokens_are_told_of_its_time(ago_s: float, is_counted: bool) -> None:  # noqa: FBT001
+    course = Course(role=SERVE)
+    for tick in range(11):
+        at_s = START_S - 150.0 + 15.0 * tick
+        waiting = 60.0 if at_s == START_S - ago_s else 0.0
+        observation = replace(
+            seen(busy(4, 0.9, waiting=waiting, at_s=at_s)), first_tokens=replace(LATE, late_per_s=0.0)
+        )
+        if at_s == START_S:
+            observation = replace(observation, first_tokens=LATE)
+        memory = Memory(at_s=at_s, courses=(course,), capacities=(capacity(),))
+        (course,) = work_of(question(policy(), observation, memory, {key(): LOAD_TIME}, at_s)).courses
+
+    assert (course.late != ()) is is_counted
+
+
+def test_before_a_replica_is_learned_one_more_than_are_ready_would_have_been_in_time() -> None:
+    before = work_seen(seen(busy(4, 0.9, at_s=START_S - 15.0))).courses
+    late = replace(seen(busy(4, 0.9, waiting=60.0)), first_tokens=LATE)
+
+    (course,) = work_seen(late, courses=before).courses
+
+    assert course.late == ((5, 15.0 * 2.0),)
+    assert (course.requests, course.seen_s, course.came_s) == (15.0 * 80.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("floor", "most", "level"),
+    [(0, 100, 4), (4, 100, 5), (8, 100, 4), (4, 4, 4)],
+    ids=["no floor", "a floor in force", "a floor that is not there yet", "no more than may be"],
+)
+def test_a_floor_that_was_in_force_is_to_be_raised_by_a_tenth(floor: int, most: int, level: int) -> None:
+    """A queue of 0.9 s is no reason for more than the work, which is four replicas'."""
+    course = counted(
+        replace(seen(busy(4, 0.9, waiting=6.0)), first_tokens=LATE),
+        asked=replace(policy(), warm_floor=floor, max_replicas=most),
+    )
+
+    assert course.late == ((level, 15.0 * 2.0),)
 
 
 def test_a_queue_whose_first_tokens_are_in_time_is_not_late() -> None:
@@ -370,10 +426,10 @@ def test_where_nobody_measures_first_tokens_a_queue_longer_than_the_objective_is
 def test_what_is_refused_is_late_beside_what_is_told() -> None:
     told = FirstTokens(per_s=80.0, late_per_s=2.0)
 
-    course = counted(replace(refusing(4, 0.95, 3.0), first_tokens=told))
+    refused = counted(replace(refusing(4, 0.95, 3.0), first_tokens=told))
 
-    assert course.requests == 15.0 * 83.0
-    assert sum(requests for _, requests in course.late) == 15.0 * 5.0
+    assert refused.requests == 15.0 * 83.0
+    assert sum(requests for _, requests in refused.late) == 15.0 * 3.0
 
 
 def test_the_advice_is_by_the_objective_of_the_policy() -> None:
