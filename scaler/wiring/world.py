@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 
 from structlog.typing import FilteringBoundLogger
 
-from scaler.adapters.kubernetes.cluster import KubernetesCluster, Model, Sight
+from scaler.adapters.kubernetes.cluster import KubernetesCluster, Sight
 from scaler.adapters.kubernetes.status import memory_of
 from scaler.adapters.prometheus import Account
 from scaler.adapters.telemetry import Telemetry
+from scaler.api.v1alpha1 import ScalingPolicy
 from scaler.core.memory import Memory
 from scaler.core.model import Actuation, Fleet, Load, Missing, Observation, Policy, Snapshot
 from scaler.core.plan import Command
@@ -31,7 +32,8 @@ class World:
     async def observe(self, at_s: float) -> Seen:
         """What there is as of ``at_s``. Raises TransientError while the policies are not known."""
         self.sight = await self.cluster.look(at_s)
-        answers = await self.signals.read([_question(model) for model in self.sight.models], at_s)
+        asked = [question(each.document, each.policy, each.observation) for each in self.sight.models]
+        answers = await self.signals.read(asked, at_s)
         self._loads = {name: answer.loads for name, answer in answers.items()}
         restored = self._restored(at_s)
         self._known = frozenset(model.policy.name for model in self.sight.models)
@@ -63,15 +65,16 @@ class World:
         await self.cluster.act(policy, commands, self._loads.get(policy.name, {}))
 
 
-def _question(model: Model) -> Asked:
-    fleets = [seen.fleet for seen in model.observation.fleets if isinstance(seen.fleet, Fleet)]
-    zero = model.document.spec.scale_to_zero
+def question(document: ScalingPolicy, policy: Policy, observation: Observation) -> Asked:
+    """What the engines are asked for ``policy``, of the ready replicas that were observed."""
+    fleets = [seen.fleet for seen in observation.fleets if isinstance(seen.fleet, Fleet)]
+    zero = document.spec.scale_to_zero
     return Asked(
-        policy=model.policy.name,
-        namespace=model.object.namespace,
-        signals=model.document.spec.signals,
+        policy=policy.name,
+        namespace=document.metadata.namespace,
+        signals=document.spec.signals,
         pods=tuple(replica.name for fleet in fleets for replica in fleet.ready()),
-        objective=model.policy.time_to_first_token,
+        objective=policy.time_to_first_token,
         demand_query=None if zero is None else zero.demand_query,
     )
 

@@ -366,13 +366,17 @@ def test_a_queue_counts_for_as_long_as_first_tokens_are_told_of_its_time(ago_s: 
     assert (course.late != ()) is is_counted
 
 
-def test_before_a_replica_is_learned_one_more_than_are_ready_would_have_been_in_time() -> None:
+@pytest.mark.parametrize(("waiting", "late"), [(1.0, ()), (1.25, ((5, 15.0 * 2.0),))])
+def test_before_a_replica_is_learned_one_more_than_are_ready_would_have_been_in_time(
+    waiting: float, late: tuple[tuple[int, float], ...]
+) -> None:
+    """More than one that waits for each of the four is a queue."""
     before = work_seen(seen(busy(4, 0.9, at_s=START_S - 15.0))).courses
-    late = replace(seen(busy(4, 0.9, waiting=60.0)), first_tokens=LATE)
+    observation = replace(seen(busy(4, 0.9, waiting=waiting)), first_tokens=LATE)
 
-    (course,) = work_seen(late, courses=before).courses
+    (course,) = work_seen(observation, courses=before).courses
 
-    assert course.late == ((5, 15.0 * 2.0),)
+    assert course.late == late
     assert (course.requests, course.seen_s, course.came_s) == (15.0 * 80.0, 0.0, 0.0)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaler.core.model import Fleet, Load
+from scaler.core.model import Fleet, Load, Missing
 from scaler.sim.latency import LLAMA_8B_H100
 from scaler.sim.loadtime import LoadTimes
 from scaler.sim.ours import Ours, observation_of, only_target
@@ -259,3 +259,13 @@ def test_our_core_sees_what_the_controller_would() -> None:
     assert isinstance(seen, Fleet)
     assert [replica.phase.name for replica in seen.replicas] == ["READY", "READY", "INITIALISING"]
     assert [isinstance(replica.load, Load) for replica in seen.replicas] == [True, True, False]
+
+
+def test_ours_is_told_of_first_tokens_what_is_seen_of_them() -> None:
+    script = static(2)
+    replayed(steady(rps=20.0, span_s=300.0), fleet(), script, 1)
+
+    told = [observation_of(view, only_target(policy())) for view in (script.views[0], script.views[-1])]
+
+    assert [isinstance(each.first_tokens, Missing) for each in told] == [True, False]
+    assert (told[1].first_tokens, told[1].ttft_s) == (script.views[-1].first_tokens, script.views[-1].ttft_s)

@@ -1,11 +1,57 @@
 """What Kubernetes and Prometheus say becomes one observation."""
 
-from scaler.core.model import FirstTokens, Fleet, Missing, Phase
+import pytest
+
+from scaler.api.policy import policy_of
+from scaler.api.v1alpha1 import ScalingPolicy
+from scaler.core.model import FirstTokens, Fleet, Missing, Objective, Phase
 from scaler.runtime.signals import Answered
-from scaler.wiring.world import joined
+from scaler.wiring.world import joined, question
 from tests.builders import fleet, key, load, ready, seen, starting
 
 QUIET = Missing(why="nobody asks")
+
+
+def document(**spec: object) -> ScalingPolicy:
+    """A policy of one Deployment, with this in its spec."""
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "llama-v1"}
+    return ScalingPolicy.model_validate(
+        {
+            "apiVersion": "forebay.dev/v1alpha1",
+            "kind": "ScalingPolicy",
+            "metadata": {"name": "llama", "namespace": "models"},
+            "spec": {
+                "signals": {"engine": "VLLM", "modelName": "llama"},
+                "versions": [{"name": "v1", "targets": [{"targetRef": target}]}],
+                "replicas": {"min": 1, "max": 8},
+                **spec,
+            },
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("objectives", "objective"),
+    [
+        ({}, None),
+        (
+            {"timeToFirstToken": {"percentile": 99.0, "milliseconds": 1500}},
+            Objective(percentile=99.0, limit_s=1.5),
+        ),
+    ],
+)
+def test_engines_are_asked_for_what_the_policy_says_of_its_ready_pods(
+    objectives: dict[str, object], objective: Objective | None
+) -> None:
+    asked = question(
+        document(objectives=objectives),
+        policy_of(document(objectives=objectives), 0.0),
+        seen(fleet(ready("a"), starting("s"))),
+    )
+
+    assert (asked.policy, asked.namespace, asked.pods) == ("models/llama", "models", ("a",))
+    assert asked.signals.model_name == "llama"
+    assert (asked.objective, asked.demand_query) == (objective, None)
 
 
 def test_every_replica_that_was_asked_for_gets_what_its_engine_said() -> None:
