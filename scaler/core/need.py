@@ -6,30 +6,23 @@ and GPUs differ.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import ceil, fsum
+from math import fsum
 from typing import Final
 
-from scaler.core.advice import advised, reckoned
+from scaler.core.advice import advised
 from scaler.core.arrivals import is_steady, queue_stood, tokens_of
 from scaler.core.capacity import QUEUE_LEAST, QUEUE_SHARE, SPEAKS_FOR_S, Belief, belief_of, is_timed, learned, slower
-from scaler.core.demand import REQUESTS_MOST, demand_of
+from scaler.core.counting import Tick, counted, elapsed_s
+from scaler.core.demand import demand_of
 from scaler.core.forecast import SIGNALS_AGE_S, adapted, forecast, watched
-from scaler.core.memory import CapacityMemory, Course, Memory, Moment, Wished
-from scaler.core.model import Demand, FirstTokens, Fleet, Missing, Observation, Policy, Replica, Role, TargetKey
+from scaler.core.memory import CapacityMemory, Course, Memory, Moment
+from scaler.core.model import Demand, Fleet, Missing, Observation, Policy, Replica, Role, TargetKey
 from scaler.core.plan import FloorAdvice, LoadTime, Ruling
 from scaler.core.wish import TTFT_S, Outlook, replicas_ahead, replicas_needed, replicas_told
 from scaler.core.zero import coming, is_at_zero, need_at_zero
 
 SETTLED_S: Final = 90.0
 """A replica that is ready for this long has had its first minute, and the scrape after it."""
-
-
-TOLD_OF_S: Final = 135.0
-"""First tokens are told of the last two minutes, as of the last scrape."""
-
-FLOOR_RAISED: Final = 1.1
-"""A floor that was in force while first tokens were late is to be so many times as large at least: 14 are to be 16.
-With 1.25 a floor of 46, on a day of servegen-m-large, came to 58: 1.99 times the bound's hours, where 51 took 1.77."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +153,7 @@ def _role(role: str, asked: Asked) -> WorkSeen:
         return _alike(keys, told, course, asked)
     if not beliefs:
         watching = watched(course, demand, _ahead_s(keys, asked), 0.0)
-        watching = _counted(watching, demand, _elapsed_s(course, demand), None, asked)
+        watching = counted(watching, _tick(demand, course, asked), None)
         return _alike(keys, _unlearned(replicas_needed(demand), demand, keys, asked.observation), watching, asked)
     return _foreseen(keys, demand, course, beliefs, asked)
 
@@ -203,13 +196,12 @@ def _foreseen(
     """The needs where the engines count tokens and somebody's replicas have been timed."""
     ahead_s = _ahead_s(keys, asked)
     unit_per_s = min(_unit_per_s(demand, belief) for belief in beliefs.values())
-    elapsed_s = _elapsed_s(before, demand)
-    missed = _is_missed(demand, before.role, asked)
-    course = adapted(watched(before, demand, ahead_s, unit_per_s), ahead_s, elapsed_s, missed=missed)
+    tick, missed = _tick(demand, before, asked), _is_missed(demand, before.role, asked)
+    course = adapted(watched(before, demand, ahead_s, unit_per_s), ahead_s, tick.elapsed_s, missed=missed)
     outlooks = {key: outlook for key in keys if (outlook := _outlook(key, demand, course, beliefs, asked)) is not None}
     if outlooks:
         widest = max(outlooks.values(), key=lambda outlook: outlook.ready)
-        course = _counted(course, demand, elapsed_s, widest, asked)
+        course = counted(course, tick, widest)
     flow = demand.tokens
     return WorkSeen(
         needs={key: replicas_ahead(outlooks[key]) if key in outlooks else replicas_needed(demand) for key in keys},
@@ -243,58 +235,14 @@ def _ready(role: str, asked: Asked) -> int:
     return len([replica for fleet in _fleets_of(role, asked) for replica in fleet.ready()])
 
 
-def _elapsed_s(before: Course, demand: Demand) -> float:
-    """The time since the last tick, as far as it was seen: what came in a gap was not.
-
-    The oldest sample may be older than it was.
-    """
-    elapsed_s = demand.at_s - before.moments[-1].at_s if before.moments else 0.0
-    return min(max(elapsed_s, 0.0), SETTLED_S)
-
-
-def _counted(course: Course, demand: Demand, elapsed_s: float, outlook: Outlook | None, asked: Asked) -> Course:
-    """``course`` with what came in time and what was late; without an ``outlook`` nobody knows what a replica carries.
-
-    Then one more than are ready would have been in time, as far as anybody knows. With a floor in force, it is not
-    enough: it is to be raised by a tenth at least.
-    """
-    ready, floor = _ready(course.role, asked), asked.policy.warm_floor
-    work, instant = (None, ready + 1) if outlook is None else (outlook.work_now, outlook.instant)
-    if 0 < floor <= ready:
-        instant = max(instant, ceil(FLOOR_RAISED * floor))
-    told = Wished(at_s=demand.at_s, replicas=max(1, min(instant, asked.policy.max_replicas)))
-    return reckoned(course, work, told, elapsed_s, _first_tokens(course, demand, outlook, asked))
-
-
-def _first_tokens(course: Course, demand: Demand, outlook: Outlook | None, asked: Asked) -> FirstTokens:
-    """The first tokens of late, with those that were late for want of replicas, and what was refused, which gets none.
-
-    Those were so in whose time a queue was seen. Where nobody measures first tokens, all that is served is late while
-    the queue is longer than the objective.
-    """
-    told = _told_first_tokens(asked)
-    if isinstance(told, Missing):
-        per_s = 0.0 if isinstance(demand.tokens, Missing) else demand.tokens.requests_per_s
-        late_per_s = per_s if outlook is not None and outlook.queued_s > 0.0 else 0.0
-    else:
-        per_s = told.per_s
-        late_per_s = told.late_per_s if _queued_of_late(course, outlook, asked) else 0.0
-    return FirstTokens(per_s=per_s + demand.refused_per_s, late_per_s=late_per_s + demand.refused_per_s)
-
-
-def _told_first_tokens(asked: Asked) -> FirstTokens | Missing:
-    told = asked.observation.first_tokens
-    # Written so that NaN, which compares false with everything, is refused as well.
-    if isinstance(told, Missing) or 0.0 <= told.late_per_s <= told.per_s <= REQUESTS_MOST:
-        return told
-    return Missing(why=f"absurd first tokens: {told.late_per_s:g} of {told.per_s:g} a second were late")
-
-
-def _queued_of_late(course: Course, outlook: Outlook | None, asked: Asked) -> bool:
-    """Whether requests of the role waited at a scrape of the time that first tokens are told of."""
-    since_s = course.moments[-1].at_s - TOLD_OF_S if course.moments else 0.0
-    waiting = max((moment.waiting for moment in course.moments if moment.at_s >= since_s), default=0.0)
-    return waiting > _ready(course.role, asked) if outlook is None else outlook.is_queue(waiting)
+def _tick(demand: Demand, before: Course, asked: Asked) -> Tick:
+    return Tick(
+        demand=demand,
+        elapsed_s=elapsed_s(before, demand),
+        ready=_ready(before.role, asked),
+        told=asked.observation.first_tokens,
+        policy=asked.policy,
+    )
 
 
 def _fleets_of(role: str, asked: Asked) -> list[Fleet]:

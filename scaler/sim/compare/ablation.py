@@ -320,7 +320,7 @@ IDEAS: Final = (
     _idea(
         "first tokens for the floor",
         "what is late is told by the queue alone, as without an objective for first tokens",
-        ("need:_told_first_tokens", _always(Missing(why="first tokens are taken out"))),
+        ("counting:believable", _always(Missing(why="first tokens are taken out"))),
     ),
     _idea("advised floor", "the advice is not followed", ("need:advised", _always(()))),
     _idea("steady minutes only", "every minute teaches capacity", ("need:is_steady", _always(True))),  # noqa: FBT003
