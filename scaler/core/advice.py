@@ -31,7 +31,7 @@ WATCHED_LEAST_S: Final = 1800.0
 TOLD_AFTER_S: Final = 35.0
 """First tokens that are late come after the replicas were too few, and are told of a minute or two: they count by the
 most that were needed within two scrapes of 15 s. By those of the tick alone bursts of seconds are advised too small a
-floor, in five cells of the public grid; by those of the whole minute floors are a tenth dearer (docs/design/0025)."""
+floor, in three cells of the public grid; by those of the whole minute services cost 5 to 7 % more (design/0025)."""
 
 RARE: Final = 0.99
 

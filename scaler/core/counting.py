@@ -60,16 +60,17 @@ def first_tokens(course: Course, tick: Tick, outlook: Outlook | None) -> FirstTo
     """The first tokens of late, with those that were late for want of replicas, and what was refused, which gets none.
 
     Those were so in whose time a queue was seen. Where nobody measures first tokens, all that is served is late while
-    the queue is longer than the objective.
+    the queue is longer than the objective; before a replica was learned nobody can say that either, and nothing counts.
     """
     told, refused_per_s = believable(tick.told), tick.demand.refused_per_s
-    if isinstance(told, Missing):
-        tokens = tick.demand.tokens
-        per_s = 0.0 if isinstance(tokens, Missing) else tokens.requests_per_s
-        late_per_s = per_s if outlook is not None and outlook.queued_s > 0.0 else 0.0
-    else:
+    if not isinstance(told, Missing):
         per_s = told.per_s
         late_per_s = told.late_per_s if _queued_of_late(course, tick, outlook) else 0.0
+    elif outlook is not None:
+        per_s = outlook.flow.requests_per_s
+        late_per_s = per_s if outlook.queued_s > 0.0 else 0.0
+    else:
+        per_s = late_per_s = 0.0
     return FirstTokens(per_s=per_s + refused_per_s, late_per_s=late_per_s + refused_per_s)
 
 

@@ -129,7 +129,7 @@ class Course:
     ``coverage`` is the share of moments whose growth is prepared for, None before the first, ``highest_per_s`` the
     highest demand of a day that fades, ``request`` what one request was like in the last steady minutes.
 
-    The last four are of a day that fades: the replica-seconds of work that ``came`` in the time ``seen``, the
+    ``seen_s`` to ``late`` are of a day that fades: the replica-seconds of work that ``came`` in the time ``seen``, the
     ``requests`` that had a first token, and those of them that had it ``late``, by the number of replicas that would
     have been in time (see `advice`). ``instants`` are what would have been in time at the last ticks.
     """

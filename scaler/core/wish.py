@@ -74,7 +74,7 @@ ROUNDING: Final = 0.1
 missed."""
 
 
-QUEUED_SHARE: Final = 0.1
+LATE_QUEUE_SHARE: Final = 0.1
 """A queue of this much of the objective is one: first tokens that are late without any are so for their own prompts,
 and no replica helps. At rest one or two wait, 0.1 s of work each, where 0.1 of 2 s at eight replicas are sixteen."""
 
@@ -150,7 +150,7 @@ class Outlook:
 
     def is_queue(self, waiting: float) -> bool:
         """Whether so many that wait take more than a tenth of the objective: less is chance."""
-        return waiting * self.request_s > QUEUED_SHARE * self.limit_s * max(self.ready, 1)
+        return waiting * self.request_s > LATE_QUEUE_SHARE * self.limit_s * max(self.ready, 1)
 
     @property
     def drain(self) -> float:

@@ -13,7 +13,7 @@
         .add_nodes(pool)  .remove_node(name)  .crash(service, pod_name)  .slow_loading(from_s=, factor=)
         .blind(service, from_s=, until_s=, nth=1)  .freeze(service, from_s=, until_s=)
 
-    scaler.sim.service.ServiceSpec(name, trace, targets, weights=None, grace_s=120.0, percentile=95.0)
+    scaler.sim.service.ServiceSpec(name, trace, targets, weights=None, grace_s=120.0, objective=USUAL)
     scaler.sim.service.TargetSpec(key, engine, load_times, replicas=1)
     scaler.sim.nodes.NodePool(node_class, nodes, gpus_per_node, has_images=True)
     scaler.sim.loadtime.LoadTimes(median_s, pull_s=0.0, initialising_share=0.25)

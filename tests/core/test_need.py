@@ -427,6 +427,30 @@ def test_where_nobody_measures_first_tokens_a_queue_longer_than_the_objective_is
     assert sum(requests for _, requests in course.late) == share * course.requests
 
 
+def test_before_a_replica_is_learned_and_where_nobody_measures_nothing_is_counted_but_what_is_refused() -> None:
+    """Mutant: what nobody measured counts as in time."""
+    before = work_seen(seen(busy(4, 0.9, at_s=START_S - 15.0))).courses
+
+    (unknown,) = work_seen(seen(busy(4, 0.9, waiting=60.0)), courses=before).courses
+    (refused,) = work_seen(refusing(4, 0.9, 3.0), courses=before).courses
+
+    assert (unknown.requests, unknown.late) == (0.0, ())
+    assert (refused.requests, refused.late) == (45.0, ((5, 45.0),))
+
+
+@pytest.mark.parametrize(
+    ("since_s", "counted_s"), [(15.0, 15.0), (90.0, 90.0), (100.0, 90.0), (0.0, 0.0), (-15.0, 0.0)]
+)
+def test_a_tick_stands_for_the_time_since_the_last_but_not_for_a_gap(since_s: float, counted_s: float) -> None:
+    course = Course(role=SERVE)
+    for at_s in (START_S, START_S + since_s):
+        observation = replace(seen(busy(4, 0.9, at_s=at_s)), first_tokens=LATE)
+        memory = Memory(at_s=START_S, courses=(course,), capacities=(capacity(),))
+        (course,) = work_of(question(policy(), observation, memory, {key(): LOAD_TIME}, at_s)).courses
+
+    assert course.requests == counted_s * 80.0
+
+
 def test_what_is_refused_is_late_beside_what_is_told() -> None:
     told = FirstTokens(per_s=80.0, late_per_s=2.0)
 

@@ -187,6 +187,8 @@ def test_what_is_seen_is_what_was_served_within_its_noise() -> None:
     first_tokens = [view.first_tokens for view in later if view.first_tokens is not None]
     assert np.mean([told.per_s for told in first_tokens]) == pytest.approx(20.0, rel=0.05)
     assert max(told.late_per_s for told in first_tokens) == 0.0
+    early = next(view.first_tokens for view in script.views if view.first_tokens is not None)
+    assert early.per_s == pytest.approx(20.0, rel=0.25)  # of the time that was scraped, not of a whole minute
 
 
 def test_first_tokens_that_are_late_are_seen_by_the_second_until_a_minute_after_the_last() -> None:

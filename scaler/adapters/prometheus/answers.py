@@ -304,7 +304,7 @@ class FirstTokensTold:
 
 
 def first_tokens(readings: Sequence[Reading], ask: Asked) -> FirstTokensTold | Lack:
-    """The first tokens of the last minute, over all versions of the model, by the objective that is asked for."""
+    """The first tokens of the last two minutes, over all versions of the model, by the objective that is asked for."""
     if ask.objective is None:
         return NOT_ASKED
     if Signal.TTFT not in TABLES[ask.signals.engine]:
