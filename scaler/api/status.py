@@ -193,11 +193,11 @@ class LearnedDemand(StatusPart):
     request: LearnedRequest | None = None
     """What a request is like."""
     seen_seconds: Measure | None = None
-    """The time that the next three were counted in."""
+    """The time that the work was counted in."""
     work_replica_seconds: Measure | None = None
     """The work that came."""
     requests: Measure | None = None
-    """The requests that had a first token."""
+    """The requests that had a first token; they fade once a whole day has been seen."""
     late_requests: Weights | None = None
     """Those that had it later than the objective, by the number of replicas that would have been in time."""
 

@@ -33,6 +33,9 @@ TOLD_AFTER_S: Final = 35.0
 most that were needed within two scrapes of 15 s. By those of the tick alone bursts of seconds are advised too small a
 floor, in three cells of the public grid; by those of the whole minute services cost 5 to 7 % more (design/0025)."""
 
+DAY_SEEN_S: Final = 0.632 * DAY_S
+"""What `Course.seen_s`, which fades from the first tick on, comes to when a day has been seen: 1 - 1/e of it."""
+
 RARE: Final = 0.99
 
 
@@ -42,15 +45,18 @@ def reckoned(
     """``course`` with ``elapsed_s`` more, in which the replicas of ``instant`` would have had all that came in time.
 
     ``work_replicas`` is None while nobody knows what a replica carries: then requests are counted, and no work.
+    Requests fade once a day of them has been counted. If they faded before, what is late in the first of twelve hours
+    would weigh six tenths of what is late in the last, though a user's dashboard counts both alike.
     """
-    kept = max(0.0, 1.0 - elapsed_s / DAY_S)
+    faded = max(0.0, 1.0 - elapsed_s / DAY_S)
+    kept = faded if course.seen_s >= DAY_SEEN_S else 1.0
     instants = (*(each for each in course.instants if 0.0 < instant.at_s - each.at_s <= TOLD_AFTER_S), instant)
     level = max(each.replicas for each in instants)
     late = {level: requests * kept for level, requests in course.late}
     late[level] = late.get(level, 0.0) + first_tokens.late_per_s * elapsed_s
     if work_replicas is not None:
-        came_s = course.came_s * kept + work_replicas * elapsed_s
-        course = replace(course, seen_s=course.seen_s * kept + elapsed_s, came_s=came_s)
+        came_s = course.came_s * faded + work_replicas * elapsed_s
+        course = replace(course, seen_s=course.seen_s * faded + elapsed_s, came_s=came_s)
     return replace(
         course,
         requests=course.requests * kept + first_tokens.per_s * elapsed_s,

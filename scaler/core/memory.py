@@ -129,9 +129,10 @@ class Course:
     ``coverage`` is the share of moments whose growth is prepared for, None before the first, ``highest_per_s`` the
     highest demand of a day that fades, ``request`` what one request was like in the last steady minutes.
 
-    ``seen_s`` to ``late`` are of a day that fades: the replica-seconds of work that ``came`` in the time ``seen``, the
-    ``requests`` that had a first token, and those of them that had it ``late``, by the number of replicas that would
-    have been in time (see `advice`). ``instants`` are what would have been in time at the last ticks.
+    ``seen_s`` to ``late`` are of a day that fades, the last two once a whole day has been seen: the replica-seconds of
+    work that ``came`` in the time ``seen``, the ``requests`` that had a first token, and those of them that had it
+    ``late``, by the number of replicas that would have been in time (see `advice`). ``instants`` are what would have
+    been in time at the last ticks.
     """
 
     role: str

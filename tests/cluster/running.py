@@ -1,5 +1,6 @@
 """The controller as a process of its own on the testbed, and the world that its tests put around it."""
 
+import http.client
 import json
 import re
 import signal
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
+from urllib.parse import urlencode
 from urllib.request import urlopen
 
 from scaler.sim.latency import LLAMA_8B_H100
@@ -18,6 +20,7 @@ from testbed.emulator.arrivals import Poisson, steady
 from testbed.emulator.deployment import emulated_deployment
 from testbed.emulator.fleet import Service
 from testbed.objects import Life
+from testbed.parts import PROMETHEUS_PORT
 from testbed.rest import Patch
 from testbed.tenant import Tenant
 from testbed.waiting import wait_for
@@ -121,6 +124,17 @@ class World:
             lambda: self.tenant.api.get(path).get("status", {}),
             lambda status: "used" in status and status["hard"] == hard,
         )
+
+
+def asked(query: str) -> list[dict[str, Any]]:
+    """What the testbed's Prometheus answers."""
+    connection = http.client.HTTPConnection("127.0.0.1", PROMETHEUS_PORT, timeout=10)
+    try:
+        connection.request("GET", f"/api/v1/query?{urlencode({'query': query})}")
+        found: list[dict[str, Any]] = json.loads(connection.getresponse().read())["data"]["result"]
+    finally:
+        connection.close()
+    return found
 
 
 class Controller:

@@ -5,7 +5,6 @@ import http.client
 import json
 import signal
 import sys
-import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import mean
@@ -27,6 +26,7 @@ from testbed.emulator.scrape import scrape_configuration
 from testbed.objects import Life, names
 from testbed.tenant import Tenant
 from testbed.waiting import now_s, wait_for
+from tests.cluster.running import asked
 
 pytestmark = pytest.mark.slow
 
@@ -238,16 +238,6 @@ def sights_for(for_s: float, emulator: Emulator) -> list[Sight]:
 
     wait_for("time to pass", look, within_s=for_s + 10, every_s=0.2)
     return seen
-
-
-def asked(query: str) -> list[dict[str, Any]]:
-    connection = http.client.HTTPConnection("127.0.0.1", 9090, timeout=5)
-    try:
-        connection.request("GET", f"/api/v1/query?query={urllib.parse.quote(query)}")
-        found: list[dict[str, Any]] = json.load(connection.getresponse())["data"]["result"]
-        return found
-    finally:
-        connection.close()
 
 
 def latest(query: str) -> dict[str, float]:

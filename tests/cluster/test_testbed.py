@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import http.client
-import json
 import socket
 from collections.abc import Callable
 from datetime import datetime
@@ -19,6 +17,7 @@ from testbed.objects import Life, condition_of, is_true, names
 from testbed.rest import Patch, RefusedError, Rest
 from testbed.tenant import Tenant
 from testbed.waiting import now_s, wait_for
+from tests.cluster.running import asked
 
 pytestmark = pytest.mark.slow
 
@@ -269,11 +268,7 @@ def answered_as(server: socket.socket, address: str) -> str:
 
 
 def instances_known_to_prometheus() -> set[str]:
-    connection = http.client.HTTPConnection("127.0.0.1", 9090, timeout=5)
-    with contextlib.closing(connection):
-        connection.request("GET", "/api/v1/query?query=up")
-        found = json.load(connection.getresponse())["data"]["result"]
-    return {series["metric"]["instance"] for series in found}
+    return {series["metric"]["instance"] for series in asked("up")}
 
 
 def establish(api: Rest, path: Path) -> dict[str, Any]:

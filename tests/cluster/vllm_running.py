@@ -8,7 +8,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlencode
 
 import yaml
 
@@ -20,14 +19,13 @@ from testbed.dev import admitted
 from testbed.gateway.traefik import ensure_crds, ensure_traefik, installed_crds, running_traefik
 from testbed.node_agent.agent import NodeAgent, running_node
 from testbed.objects import condition_of, is_true
-from testbed.parts import PROMETHEUS_PORT
 from testbed.rest import Patch
 from testbed.tenant import Tenant, tenant_of
 from testbed.vllm.environment import NoEnvironmentError, ensure_vllm
 from testbed.vllm.load import Load, Stream, loading
 from testbed.vllm.model import write_model
 from testbed.waiting import wait_for
-from tests.cluster.running import Controller, World, controlling
+from tests.cluster.running import Controller, World, asked, controlling
 
 EXAMPLE: Final = Path(__file__).parents[2] / "deploy" / "examples" / "vllm"
 MODEL: Final = "llama-3.1-8b"
@@ -208,17 +206,6 @@ class Scene:
     def told(self, choice: Choice) -> float:
         """How many series there are of a signal's metrics, all of which must be there."""
         return min(self.ask(f"count({series(each.name, each.kind, dict(each.labels))})") for each in choice)
-
-
-def asked(query: str) -> list[dict[str, Any]]:
-    """What Prometheus answers."""
-    connection = http.client.HTTPConnection("127.0.0.1", PROMETHEUS_PORT, timeout=10)
-    try:
-        connection.request("GET", f"/api/v1/query?{urlencode({'query': query})}")
-        found: list[dict[str, Any]] = json.loads(connection.getresponse().read())["data"]["result"]
-    finally:
-        connection.close()
-    return found
 
 
 def series(name: str, kind: Kind, labels: Mapping[str, str]) -> str:

@@ -77,17 +77,32 @@ def test_levels_are_kept_in_order() -> None:
     assert [level for level, _ in known.late] == [2, 5, 9]
 
 
-def test_what_was_counted_fades_over_a_day() -> None:
+def test_within_the_first_day_the_first_hour_weighs_as_much_as_the_last() -> None:
+    known = served(served(served(NEW, 1.0, 4.0, 8, 0.5), 22.0, 4.0, 4, 0.0), 0.9, 4.0, 9, 0.5)
+
+    assert known.requests == pytest.approx(23.9 * 3600.0 * 32.0)
+    assert dict(known.late) == pytest.approx({8: 16.0 * 3600.0, 9: 16.0 * 0.9 * 3600.0}, rel=0.01)
+
+
+def test_what_was_counted_fades_once_a_day_has_been_seen() -> None:
     late = served(NEW, 1.0, 4.0, 8, 1.0)
-    after_a_day = served(late, 24.0, 4.0, 4, 0.0)
+    a_day, two_days = (served(late, hours, 4.0, 4, 0.0) for hours in (23.0, 47.0))
     long = served(NEW, 240.0, 4.0, 4, 0.0)
 
-    assert dict(after_a_day.late)[8] == pytest.approx(dict(late.late)[8] / 2.718, rel=0.01)
+    assert dict(a_day.late)[8] == pytest.approx(dict(late.late)[8])
+    assert dict(two_days.late)[8] == pytest.approx(dict(late.late)[8] / 2.718, rel=0.01)
+    assert a_day.requests == pytest.approx(two_days.requests, rel=0.01)
     assert (long.came_s, long.requests) == pytest.approx((4.0 * DAY_S, 32.0 * DAY_S), rel=0.01)
 
 
+def test_work_and_the_time_seen_fade_from_the_first_tick() -> None:
+    known = served(NEW, 24.0, 4.0, 4, 0.0)
+
+    assert (known.seen_s, known.came_s) == pytest.approx((0.632 * DAY_S, 4.0 * 0.632 * DAY_S), rel=0.001)
+
+
 def test_more_than_a_day_without_a_tick_leaves_nothing_of_before() -> None:
-    known = ticked(course(r4=100.0), 1.0, 1, 0.0, elapsed_s=2.0 * DAY_S)
+    known = ticked(course(seen_s=0.7 * DAY_S, r4=100.0), 1.0, 1, 0.0, elapsed_s=2.0 * DAY_S)
 
     assert known.late == ()
     assert known.seen_s == 2.0 * DAY_S
