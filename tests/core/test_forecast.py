@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler.core.arrivals import is_steady, queue_stood, request_of, tokens_of
 from scaler.core.forecast import (
     BEYOND_HIGHEST,
     CALM_S,
@@ -25,62 +24,9 @@ from scaler.core.forecast import (
     is_calmer,
     watched,
 )
-from scaler.core.memory import GAP_S, Course
-from scaler.core.model import Demand, Missing, Role, Tokens
+from scaler.core.memory import Course
 from tests.builders import START_S
-
-SERVE = Role.SERVE.value
-NEW = Course(role=SERVE)
-TICK_S = 15.0
-AHEAD_S = 300.0
-PROMPT, ANSWER = 1000.0, 100.0
-A_REQUEST = PROMPT + 3.5 * ANSWER
-
-
-def demand(
-    at_s: float, requests_per_s: float, waiting: float = 0.0, running: float = 10.0, finished_per_s: float | None = None
-) -> Demand:
-    """So many requests a second that are served, each of 1000 tokens in and 100 out."""
-    return Demand(
-        at_s=at_s,
-        running=running,
-        waiting=waiting,
-        kv_replicas=0.1,
-        tokens=Tokens(
-            prefill_per_s=requests_per_s * PROMPT,
-            decode_per_s=requests_per_s * ANSWER,
-            requests_per_s=requests_per_s if finished_per_s is None else finished_per_s,
-            cache_share=0.01,
-        ),
-    )
-
-
-def course(*requests_per_s: float, before: Course = NEW, ahead_s: float = AHEAD_S, unit: float = 0.0) -> Course:
-    """What is known after a tick with each of these rates."""
-    start_s = before.moments[-1].at_s + TICK_S if before.moments else START_S
-    for tick, rate in enumerate(requests_per_s):
-        before = watched(before, demand(start_s + tick * TICK_S, rate), ahead_s, unit * A_REQUEST)
-    return before
-
-
-def queued(*ticks: tuple[float, float]) -> Course:
-    """What is known after a tick with each of these rates served and requests waiting."""
-    known = NEW
-    for tick, (rate, waiting) in enumerate(ticks):
-        known = watched(known, demand(START_S + tick * TICK_S, rate, waiting), AHEAD_S, 0.0)
-    return known
-
-
-def peak(known: Course, requests_per_s: float, unit: float = 0.0, ahead_s: float = AHEAD_S) -> Forecast:
-    told = forecast(known, demand(known.moments[-1].at_s, requests_per_s), ahead_s, unit * A_REQUEST)
-    assert isinstance(told, Forecast)
-    return told
-
-
-def counted(known: Course) -> dict[float, float]:
-    """The steps of growth that were seen, with for how many ticks."""
-    return {step: weight / TICK_S for step, weight in zip(GROWTHS, known.growth, strict=True) if weight > 0.0}
-
+from tests.core.courses import A_REQUEST, AHEAD_S, NEW, TICK_S, counted, course, demand, peak
 
 MINUTE = int(60.0 / TICK_S)
 FELL, STAYED, ROSE, ROSE_BY_A_TENTH, ROSE_BY_A_FIFTH = range(5)
@@ -220,6 +166,17 @@ def test_what_was_counted_of_a_trend_fades_as_all_counts_do() -> None:
     assert sum(after.growth) < 86_400.0
 
 
+def test_what_was_counted_fades_over_a_day() -> None:
+    known = replace(course(10.0), growth=(100.0, *[0.0] * (len(GROWTHS) - 1)))
+
+    assert sum(course(10.0, before=known).growth) == pytest.approx(100.0 * (1.0 - TICK_S / 86400.0))
+
+
+def test_moments_that_nobody_needs_are_let_go() -> None:
+    assert len(course(*[10.0] * 200).moments) == 41
+    assert len(course(*[10.0] * 200, ahead_s=1200.0).moments) == 101  # and five minutes, for the trend of the oldest
+
+
 # --- Restless demand ---------------------------------------------------------------------------------------------
 
 RESTLESS = (8.0, 12.0)
@@ -315,17 +272,6 @@ def test_what_was_lost_fades_as_all_counts_do() -> None:
     assert sum(after.calm_growth) == pytest.approx(86_400.0 - TICK_S)
 
 
-def test_what_was_counted_fades_over_a_day() -> None:
-    known = replace(course(10.0), growth=(100.0, *[0.0] * (len(GROWTHS) - 1)))
-
-    assert sum(course(10.0, before=known).growth) == pytest.approx(100.0 * (1.0 - TICK_S / 86400.0))
-
-
-def test_moments_that_nobody_needs_are_let_go() -> None:
-    assert len(course(*[10.0] * 200).moments) == 41
-    assert len(course(*[10.0] * 200, ahead_s=1200.0).moments) == 101  # and five minutes, for the trend of the oldest
-
-
 # --- The growth to prepare for -----------------------------------------------------------------------------------
 
 
@@ -408,6 +354,21 @@ def test_growth_is_counted_from_half_a_replica() -> None:
     assert peak(course(10.0), 10.0, unit=4.0).from_per_s == 10.0 * A_REQUEST
 
 
+@given(st.lists(st.tuples(st.floats(0.0, 1e6), st.floats(0.0, 1e6)), min_size=1, max_size=30), st.floats(0.0, 1e9))
+def test_a_forecast_is_finite_and_no_growth_is_below_one(ticks: list[tuple[float, float]], unit: float) -> None:
+    """Mutant: `from_per_s` without its least."""
+    known = NEW
+    for tick, (rate, waiting) in enumerate(ticks):
+        known = watched(known, demand(START_S + tick * TICK_S, rate, waiting), 60.0, unit)
+
+    told = forecast(known, demand(known.moments[-1].at_s, ticks[-1][0]), 60.0, unit)
+
+    assert isinstance(told, Forecast)
+    assert 1.0 <= told.growth <= told.steady <= GROWTHS[-1]
+    assert 0.0 <= told.now_per_s <= told.from_per_s * told.growth < inf
+    assert 0.0 <= told.arriving < inf
+
+
 # --- Coverage ----------------------------------------------------------------------------------------------------
 
 
@@ -436,190 +397,3 @@ def test_coverage_stays_within_its_bounds() -> None:
 
     assert coverage_of(high, AHEAD_S) == pytest.approx(COVERAGE_MOST)
     assert coverage_of(low, AHEAD_S) == COVERAGE_LEAST
-
-
-# --- What arrives ------------------------------------------------------------------------------------------------
-
-
-def test_a_queue_that_grows_is_demand_beyond_what_is_served() -> None:
-    """Ten a second are served and two a second join the queue."""
-    known = queued(*((10.0, 30.0 * tick) for tick in range(9)))
-
-    told = peak(known, 10.0)
-    assert told.now_per_s == pytest.approx(12.0 * A_REQUEST, rel=0.01)
-    assert told.arriving == pytest.approx(1.2, rel=0.01)
-    assert told.queueing_per_s == pytest.approx(2.0)
-
-
-def test_a_queue_that_was_not_there_a_scrape_ago_came_within_half_of_it() -> None:
-    """Mutant: a burst spread over the whole interval, which makes a floor for it too small by a third."""
-    known = queued((10.0, 0.0), (10.0, 30.0))
-
-    assert peak(known, 10.0).queueing_per_s == pytest.approx(4.0)
-
-
-@pytest.mark.parametrize(
-    ("refused_per_s", "arriving"),
-    [(0.0, 1.0), (2.0, 1.2), (30.0, 4.0), (1000.0, 4.0)],
-    ids=["none", "a fifth", "three times what is served", "clients that ask again and again"],
-)
-def test_requests_that_are_refused_are_demand_up_to_three_times_what_is_served(
-    refused_per_s: float, arriving: float
-) -> None:
-    """Mutant: no bound, by which a client that tries again each second is sixty requests a minute."""
-    known = NEW
-    for tick in range(9):
-        refusing = replace(demand(START_S + tick * TICK_S, 10.0), refused_per_s=refused_per_s)
-        known = watched(known, refusing, AHEAD_S, 0.0)
-
-    told = peak(known, 10.0)
-
-    assert told.now_per_s == pytest.approx(arriving * 10.0 * A_REQUEST, rel=0.01)
-    assert told.arriving == pytest.approx(arriving, rel=0.01)
-
-
-def test_a_queue_that_drains_is_demand_below_what_is_served() -> None:
-    known = queued(*((10.0, 300.0 - 30.0 * tick) for tick in range(9)))
-
-    told = peak(known, 10.0)
-    assert told.now_per_s == pytest.approx(8.0 * A_REQUEST, rel=0.01)
-    assert told.arriving == pytest.approx(0.8, rel=0.01)
-    assert told.queueing_per_s == 0.0
-
-
-def test_a_queue_that_stands_still_adds_nothing() -> None:
-    assert peak(queued(*[(10.0, 500.0)] * 9), 10.0).now_per_s == pytest.approx(10.0 * A_REQUEST)
-
-
-def test_a_queue_that_vanishes_makes_no_demand_below_zero() -> None:
-    assert peak(queued((1.0, 10_000.0), (1.0, 0.0)), 1.0).now_per_s == 0.0
-
-
-def test_zero_traffic_is_zero() -> None:
-    told = peak(course(*[0.0] * 30), 0.0)
-
-    assert told.now_per_s == 0.0
-    assert told.arriving == 1.0
-    assert told.request == Tokens(prefill_per_s=0.0, decode_per_s=0.0, requests_per_s=0.0, cache_share=0.01)
-    assert counted(course(*[0.0] * 30)) == {}
-
-
-def test_engines_that_count_no_tokens_have_no_forecast_and_change_no_course() -> None:
-    unknown = replace(demand(START_S, 1.0), tokens=Missing(why="the engines count no tokens"))
-
-    assert forecast(course(1.0), unknown, AHEAD_S, 0.0) == Missing(why="the engines count no tokens")
-    assert watched(course(1.0), unknown, AHEAD_S, 0.0) == course(1.0)
-
-
-def test_before_the_first_tick_there_is_no_forecast() -> None:
-    assert forecast(NEW, demand(START_S, 1.0), AHEAD_S, 0.0) == Missing(why="no tick has seen its demand yet")
-
-
-def test_a_decoded_token_counts_as_three_and_a_half_prefilled_ones() -> None:
-    assert tokens_of(Tokens(prefill_per_s=10.0, decode_per_s=2.0, requests_per_s=0.0, cache_share=0.0)) == 17.0
-
-
-# --- Gaps --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "away_s", [GAP_S + 1.0, 86400.0, -GAP_S - 1.0], ids=["just too long", "a day", "clock went back"]
-)
-def test_a_gap_forgets_the_moments_and_keeps_what_was_counted(away_s: float) -> None:
-    before = course(*[10.0] * 40)
-    known = watched(before, demand(before.moments[-1].at_s + away_s, 30.0), AHEAD_S, 0.0)
-
-    assert len(known.moments) == 1
-    assert known.growth == before.growth
-    assert not is_steady(known)
-
-
-def test_a_replica_that_joins_with_an_older_sample_than_all_others_forgets_nothing() -> None:
-    before = course(10.0, 12.0, 14.0)
-    joined = demand(before.moments[-1].at_s - 5.0, 15.0)
-
-    assert watched(before, joined, AHEAD_S, 0.0) == before
-    assert forecast(before, joined, AHEAD_S, 0.0) == peak(before, 15.0)
-
-
-def test_a_short_gap_forgets_nothing() -> None:
-    before = course(*[10.0] * 4)
-
-    assert len(watched(before, demand(before.moments[-1].at_s + GAP_S, 10.0), AHEAD_S, 0.0).moments) == 5
-
-
-def test_a_tick_without_a_new_scrape_changes_nothing() -> None:
-    before = course(*[10.0] * 4)
-
-    assert watched(before, demand(before.moments[-1].at_s, 99.0), AHEAD_S, 0.0) == before
-
-
-# --- Steady minutes ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("rates", "steady"),
-    [
-        ([], False),
-        ([10.0], False),
-        ([10.0] * 5, True),
-        ([10.0, 11.0, 12.0, 13.0, 14.9], True),
-        ([10.0, 11.0, 12.0, 13.0, 15.1], False),
-        ([15.1, 14.0, 13.0, 12.0, 10.0], False),
-        ([14.9, 14.0, 13.0, 12.0, 10.0], True),
-        ([10.0, 50.0, 10.0, 50.0, 10.0], True),  # a minute apart, they are alike
-        ([0.0] * 5, False),
-    ],
-    ids=["never seen", "once", "level", "morning", "burst", "end of a burst", "evening", "a minute apart", "idle"],
-)
-def test_a_minute_is_steady_when_it_is_like_the_one_before(rates: list[float], steady: bool) -> None:  # noqa: FBT001
-    assert is_steady(course(*rates)) is steady
-
-
-# --- Requests ----------------------------------------------------------------------------------------------------
-
-
-def test_a_request_is_what_was_worked_on_over_what_has_finished() -> None:
-    request = request_of(course(*[10.0] * 40).moments, 0.02)
-
-    assert request == Tokens(prefill_per_s=PROMPT, decode_per_s=ANSWER, requests_per_s=1.0, cache_share=0.02)
-
-
-def test_at_the_onset_requests_that_run_count_as_begun() -> None:
-    """Two a second are worked on for a minute, none has finished and 120 run: each had its 1000 tokens."""
-    known = NEW
-    for tick in range(5):
-        at = demand(START_S + tick * TICK_S, 2.0, running=30.0 * tick, finished_per_s=0.0)
-        known = watched(known, at, AHEAD_S, 0.0)
-
-    assert request_of(known.moments, 0.0).prefill_per_s == pytest.approx(PROMPT, rel=0.01)
-
-
-def test_before_any_request_a_request_is_nothing() -> None:
-    assert request_of((), 0.0).prefill_per_s == 0.0
-
-
-@given(st.lists(st.tuples(st.floats(0.0, 1e6), st.floats(0.0, 1e6)), min_size=1, max_size=30), st.floats(0.0, 1e9))
-def test_a_forecast_is_finite_and_no_growth_is_below_one(ticks: list[tuple[float, float]], unit: float) -> None:
-    """Mutant: `from_per_s` without its least."""
-    known = NEW
-    for tick, (rate, waiting) in enumerate(ticks):
-        known = watched(known, demand(START_S + tick * TICK_S, rate, waiting), 60.0, unit)
-
-    told = forecast(known, demand(known.moments[-1].at_s, ticks[-1][0]), 60.0, unit)
-
-    assert isinstance(told, Forecast)
-    assert 1.0 <= told.growth <= told.steady <= GROWTHS[-1]
-    assert 0.0 <= told.now_per_s <= told.from_per_s * told.growth < inf
-    assert 0.0 <= told.arriving < inf
-
-
-@pytest.mark.parametrize(
-    ("waiting", "stood"),
-    [((0.0, 0.0, 0.0, 0.0, 30.0), False), ((9.0, 20.0, 0.0, 20.0, 30.0), False), ((9.0, 2.0, 1.0, 20.0, 30.0), True)],
-)
-def test_a_queue_stood_when_every_scrape_of_the_last_minute_found_one(
-    waiting: tuple[float, ...], *, stood: bool
-) -> None:
-    assert queue_stood(queued(*((10.0, each) for each in waiting))) == stood
-    assert not queue_stood(NEW)

@@ -22,6 +22,10 @@ def trace_of(rows: Sequence[Row]) -> Trace:
     )
 
 
+STEADY = trace_of([(0.1 * place, 500, 100) for place in range(12_000)])
+"""Ten requests a second for twenty minutes, all alike."""
+
+
 def poisson(rps: float, duration_s: float, lengths: Trace, seed: int) -> Trace:
     """Poisson arrivals, with pairs of lengths drawn from ``lengths``."""
     generator = np.random.Generator(np.random.PCG64(seed))

@@ -33,7 +33,7 @@ from scaler.wiring.errors import UserError
 from tests.adapters.keda.asking import connected, question, ref, replicas, stub
 from tests.adapters.kubernetes.conftest import Caller, calling, running, silent, until
 from tests.adapters.kubernetes.fake_api import FakeApi, serving
-from tests.adapters.kubernetes.test_cluster import policy
+from tests.adapters.kubernetes.followed import policy
 
 pytestmark = pytest.mark.slow  # each starts a process that answers
 

@@ -19,7 +19,7 @@ from scaler.runtime.ports import Record
 from scaler.sim.latency import LLAMA_8B_H100
 from tests.adapters.kubernetes.conftest import Caller, silent
 from tests.adapters.kubernetes.fake_api import FakeApi
-from tests.adapters.kubernetes.test_cluster import policy as stored_policy
+from tests.adapters.kubernetes.followed import policy as stored_policy
 from tests.builders import START_S, fleet, plan_of, policy, seen
 from tests.core.engines import CONVERSATION, TICK_S, Row
 
