@@ -23,6 +23,9 @@ LOAD_S: Final = 40
 SURGE_S: Final = 75.0
 """A load time and a bit, in which the queue begins to shrink."""
 
+EMPTY_WITHIN_S: Final = 360.0
+"""Some 6500 requests wait at the end of the surge; on two busy cores they were gone after 120 s."""
+
 SETTLES_WITHIN_S: Final = 150.0
 """The last late first token, and the minute of a rate after it."""
 
@@ -71,7 +74,9 @@ def surge(emulator: Emulator, tenant: Tenant) -> Came:
     begun_s = now_s()
     wait_for("the surge to be over", lambda: now_s() - begun_s, lambda so_far_s: so_far_s >= SURGE_S, within_s=120.0)
     emulator.set_rate("llama", steady(QUIET_RPS))
-    wait_for("the queue to be gone", lambda: emulator.sight("llama").waiting, lambda left: left == 0, within_s=120.0)
+    wait_for(
+        "the queue to be gone", lambda: emulator.sight("llama").waiting, lambda left: left == 0, within_s=EMPTY_WITHIN_S
+    )
     return came(tenant).since(before)
 
 
