@@ -1,15 +1,13 @@
 """The latency model against the public figures it should give (reference/latency-model.md)."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from scaler.sim.latency import ENGINES, LLAMA_8B_H100, LLAMA_8B_L40S, LLAMA_70B_H100, QWEN_32B_H100, Engine
-from scaler.sim.trace import Trace, load, shipped
+from scaler.sim.trace import Trace, shipped
+from scaler.sim.workload import drawn_from
 from tests.sim.traffic import plant_of, poisson
 
-CODE = Path(__file__).parents[3] / "shared" / "traces" / "azure2023" / "AzureLLMInferenceTrace_code.csv"
 LONG_PROMPTS = Trace(
     name="4000 in, 1000 out",
     arrival_s=np.zeros(1),
@@ -75,7 +73,6 @@ def test_the_sustainable_rate_of_chat_is_the_one_computed_before(engine: Engine,
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not CODE.exists(), reason="the code trace is not shipped with the package")
 @pytest.mark.parametrize(
     ("engine", "rps"), [(LLAMA_8B_H100, 18.7), (LLAMA_8B_L40S, 3.0), (QWEN_32B_H100, 5.5), (LLAMA_70B_H100, 4.1)]
 )
@@ -83,7 +80,7 @@ def test_at_the_sustainable_rate_of_code_computed_before_at_least_95_percent_are
     engine: Engine, rps: float
 ) -> None:
     """We are stricter here: the rates at which 99 % are in time come out 2 to 31 % lower (docs/design/0003)."""
-    lengths = load(CODE)
+    lengths = drawn_from("code")
 
     shares = [share_in_time(engine, poisson(rps, 7200.0, lengths, seed), 1.0) for seed in range(3)]
 
