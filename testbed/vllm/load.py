@@ -75,8 +75,7 @@ class Load:
     def stop(self) -> None:
         """Return when the last stream has ended."""
         self.set_clients(0, answer_tokens=1)
-        self._loop.call_soon_threadsafe(self._over.set)
-        self._loop.call_soon_threadsafe(self._changed.set)
+        self._loop.call_soon_threadsafe(self._end)
         self._thread.join(ENDS_WITHIN_S)
 
     def set_clients(self, clients: int, *, answer_tokens: int) -> float:
@@ -92,6 +91,11 @@ class Load:
     def at_work(self) -> int:
         """The clients that are in the middle of a stream."""
         return len(self._at_work)
+
+    def _end(self) -> None:
+        # Both in one call: a client that ends between two would close the loop, and the second would find no loop.
+        self._over.set()
+        self._changed.set()
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:

@@ -2,14 +2,19 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable
+from contextvars import Context
+from typing import TypeVarTuple
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from testbed.vllm.load import Record, Stream, loading
+from testbed.vllm.load import Load, Record, Stream, loading
 from testbed.waiting import wait_for
+
+Arguments = TypeVarTuple("Arguments")
 
 
 def piece(text: str) -> dict[str, object]:
@@ -121,3 +126,46 @@ async def test_clients_say_what_became_of_each_request(serve: Callable[..., obje
     found = await asyncio.to_thread(some_streams)
     assert len(found) >= 4
     assert all(each.cut.startswith(cut) and bool(each.cut) == bool(cut) for each in found)
+
+
+class Meanwhile(asyncio.SelectorEventLoop):
+    """A loop that is given the time to do all it can after its ``calls``-th call from the test's thread."""
+
+    def __init__(self, calls: int, let_go: Callable[[], object]) -> None:
+        super().__init__()
+        self._left, self._let_go = calls, let_go
+
+    def call_soon_threadsafe(
+        self, callback: Callable[[*Arguments], object], *args: *Arguments, context: Context | None = None
+    ) -> asyncio.Handle:
+        called = super().call_soon_threadsafe(callback, *args, context=context)
+        self._left -= 1
+        if self._left == 0:
+            self._let_go()
+            wait_for("the end of the clients", self.is_closed)
+        return called
+
+
+async def test_the_last_client_may_end_while_the_clients_are_being_stopped(
+    serve: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go = threading.Event()
+
+    async def held(request: web.Request) -> web.StreamResponse:
+        await asyncio.to_thread(let_go.wait, 30.0)
+        return await whole(request)
+
+    address = await serve(held)  # type: ignore[misc]
+    # One call has a client begin, one that none begins again, and the third ends it all.
+    monkeypatch.setattr(asyncio, "new_event_loop", lambda: Meanwhile(3, let_go.set))
+
+    def one_stream() -> list[Stream]:
+        load = Load(address, "tiny")
+        load.start()
+        load.set_clients(1, answer_tokens=5)
+        wait_for("a stream", lambda: load.at_work() == 1)
+        load.stop()
+        return load.streams()
+
+    (found,) = await asyncio.to_thread(one_stream)
+    assert found.cut == ""
