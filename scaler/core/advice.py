@@ -45,11 +45,12 @@ def reckoned(
     """``course`` with ``elapsed_s`` more, in which the replicas of ``instant`` would have had all that came in time.
 
     ``work_replicas`` is None while nobody knows what a replica carries: then requests are counted, and no work.
-    Requests fade once a day of them has been counted. If they faded before, what is late in the first of twelve hours
-    would weigh six tenths of what is late in the last, though a user's dashboard counts both alike.
+    In its first day requests do not fade. If they did, what is late in the first of twelve hours would weigh six tenths
+    of what is late in the last, though a user's dashboard counts both alike. That day begins when a replica has been
+    learned, for who waits to be learned may do so for days: until then requests fade, and no count is of more than one.
     """
     faded = max(0.0, 1.0 - elapsed_s / DAY_S)
-    kept = faded if course.seen_s >= DAY_SEEN_S else 1.0
+    kept = faded if work_replicas is None or course.seen_s >= DAY_SEEN_S else 1.0
     instants = (*(each for each in course.instants if 0.0 < instant.at_s - each.at_s <= TOLD_AFTER_S), instant)
     level = max(each.replicas for each in instants)
     late = {level: requests * kept for level, requests in course.late}

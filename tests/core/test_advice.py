@@ -95,6 +95,22 @@ def test_what_was_counted_fades_once_a_day_has_been_seen() -> None:
     assert (long.came_s, long.requests) == pytest.approx((4.0 * DAY_S, 32.0 * DAY_S), rel=0.01)
 
 
+def test_before_a_replica_is_learned_no_count_is_of_more_than_a_day() -> None:
+    def unlearned(known: Course, hours: float, late_per_s: float) -> Course:
+        for _ in range(int(hours * 3600.0 / TICK_S)):
+            at_s = known.instants[-1].at_s + TICK_S if known.instants else TICK_S
+            told = FirstTokens(per_s=8.0, late_per_s=late_per_s)
+            known = reckoned(known, None, Wished(at_s=at_s, replicas=2), TICK_S, told)
+        return known
+
+    late = unlearned(NEW, 1.0, 8.0)
+    days = unlearned(late, 96.0, 0.0)
+
+    assert dict(days.late)[2] == pytest.approx(dict(late.late)[2] / 2.718**4, rel=0.01)
+    assert days.requests == pytest.approx(8.0 * DAY_S, rel=0.02)
+    assert (days.seen_s, days.came_s) == (0.0, 0.0)
+
+
 def test_work_and_the_time_seen_fade_from_the_first_tick() -> None:
     known = served(NEW, 24.0, 4.0, 4, 0.0)
 
