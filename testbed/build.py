@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -41,10 +41,16 @@ class BuildError(Exception):
     """A binary could not be built; the message has the compiler's words."""
 
 
-def ensure_binaries(report: Report = to_stderr, binaries: Sequence[Binary] = BINARIES) -> Mapping[str, Path]:
-    """Where each of ``binaries`` is, by its name; what is neither given nor cached is built first."""
-    found = given(binaries, report)
-    paths = {binary: cached_path(binary, binaries) for binary in binaries if binary.name not in found}
+def ensure_binaries(
+    report: Report = to_stderr, binaries: Sequence[Binary] = BINARIES, *, names: Collection[str] = ()
+) -> Mapping[str, Path]:
+    """Where each of ``binaries`` is, by its name; what is neither given nor cached is built first.
+
+    With ``names`` only these, in the place where all of them would be.
+    """
+    wanted = [binary for binary in binaries if not names or binary.name in names]
+    found = given(wanted, report)
+    paths = {binary: cached_path(binary, binaries) for binary in wanted if binary.name not in found}
     build_all({binary: path for binary, path in paths.items() if not path.exists()}, report)
     return {**found, **{binary.name: path for binary, path in paths.items()}}
 

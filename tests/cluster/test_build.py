@@ -58,6 +58,14 @@ def test_a_second_run_builds_nothing(compiled: Callable[[], list[str]]) -> None:
     assert compiled() == []
 
 
+def test_one_of_them_is_built_by_itself_and_found_by_who_wants_all(compiled: Callable[[], list[str]]) -> None:
+    alone = ensure_binaries(quiet, names=["prometheus"])
+    assert compiled() == ["prometheus"]
+
+    assert ensure_binaries(quiet)["prometheus"] == alone["prometheus"]
+    assert compiled() == [name for name in ALL if name != "prometheus"]
+
+
 def test_progress_names_the_binary_and_how_many_there_are(compiled: Callable[[], list[str]]) -> None:
     said: list[str] = []
 

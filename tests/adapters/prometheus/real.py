@@ -6,7 +6,6 @@ is scraped in a second, and every query has the same answer on every machine.
 
 import json
 import math
-import shutil
 import socket
 import subprocess
 import threading
@@ -16,24 +15,11 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import pytest
 import requests
 
-from testbed.binaries import BINARIES
-from testbed.build import cached_path, given
 from testbed.waiting import wait_for
 
 STEP_S = 15.0
-
-
-def program() -> str:
-    """Where a Prometheus is, installed or built for the testbed; without one the test is skipped (in CI it fails)."""
-    (binary,) = (binary for binary in BINARIES if binary.name == "prometheus")
-    ready = given(BINARIES, lambda _: None).get(binary.name, cached_path(binary, BINARIES))
-    path = shutil.which(binary.name) or (str(ready) if ready.exists() else None)
-    if path is None:
-        pytest.skip("no Prometheus: neither installed (Debian's package prometheus) nor built by the testbed yet")
-    return path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +66,9 @@ class Pages:
 
 
 @contextmanager
-def scraped(pages: Pages, folder: Path, program_path: str) -> Iterator[str]:
+def scraped(pages: Pages, folder: Path, program: Path) -> Iterator[str]:
     """The address of a Prometheus that has scraped all of ``pages``."""
-    with serving(pages) as port, running(pages, folder, program_path, port) as url:
+    with serving(pages) as port, running(pages, folder, program, port) as url:
         wait_for("all pages to be scraped", pages.all_read)
         yield url
 
@@ -118,14 +104,14 @@ def page_server(answer: Callable[[int], str | None]) -> type[BaseHTTPRequestHand
 
 
 @contextmanager
-def running(pages: Pages, folder: Path, program_path: str, port: int) -> Iterator[str]:
+def running(pages: Pages, folder: Path, program: Path, port: int) -> Iterator[str]:
     configuration = folder / "prometheus.json"  # JSON is YAML
     configuration.write_text(json.dumps(scrapes(pages, port)), encoding="utf-8")
     address = f"127.0.0.1:{free_port()}"
     log = (folder / "prometheus.log").open("wb")
     process = subprocess.Popen(
         [
-            program_path,
+            program,
             f"--config.file={configuration}",
             f"--storage.tsdb.path={folder / 'tsdb'}",
             f"--web.listen-address={address}",

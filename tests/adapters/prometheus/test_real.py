@@ -14,7 +14,7 @@ from scaler.core.model import FirstTokens, Load, Missing, Work
 from scaler.runtime.signals import Answered, Asked
 from tests.adapters.prometheus.conftest import Reader
 from tests.adapters.prometheus.fake_api import WORK, asked, at
-from tests.adapters.prometheus.real import STEP_S, Page, Pages, program, scraped, value_of
+from tests.adapters.prometheus.real import STEP_S, Page, Pages, scraped, value_of
 from tests.builders import work
 
 pytestmark = pytest.mark.slow
@@ -229,8 +229,8 @@ def pages() -> Pages:
 
 
 @pytest.fixture(scope="module")
-def url(pages: Pages, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with scraped(pages, tmp_path_factory.mktemp("prometheus"), program()) as url:
+def url(pages: Pages, real_prometheus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with scraped(pages, tmp_path_factory.mktemp("prometheus"), real_prometheus) as url:
         yield url
 
 

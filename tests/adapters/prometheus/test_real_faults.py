@@ -10,7 +10,7 @@ from scaler.core.model import Load, Missing
 from testbed.waiting import now_s
 from tests.adapters.prometheus.conftest import Reader
 from tests.adapters.prometheus.fake_api import asked
-from tests.adapters.prometheus.real import Page, Pages, program, running, scraped, serving
+from tests.adapters.prometheus.real import Page, Pages, running, scraped, serving
 
 pytestmark = pytest.mark.slow
 
@@ -35,9 +35,9 @@ async def until(reader: Reader, pod: str, kind: type[Load] | type[Missing]) -> L
     return load
 
 
-async def test_half_of_the_series_gone_is_missing_at_once_and_recovers(tmp_path: Path) -> None:
+async def test_half_of_the_series_gone_is_missing_at_once_and_recovers(real_prometheus: Path, tmp_path: Path) -> None:
     pages = two_pods()
-    with scraped(pages, tmp_path, program()) as url:
+    with scraped(pages, tmp_path, real_prometheus) as url:
         reader = Reader(Server(url=url))
         await until(reader, "b", Load)
 
@@ -55,10 +55,10 @@ async def test_half_of_the_series_gone_is_missing_at_once_and_recovers(tmp_path:
     assert isinstance(again, Load)
 
 
-async def test_a_prometheus_that_is_gone_is_not_an_empty_fleet(tmp_path: Path) -> None:
+async def test_a_prometheus_that_is_gone_is_not_an_empty_fleet(real_prometheus: Path, tmp_path: Path) -> None:
     pages = two_pods()
     with serving(pages) as port:
-        with running(pages, tmp_path, program(), port) as url:
+        with running(pages, tmp_path, real_prometheus, port) as url:
             reader = Reader(Server(url=url))
             await until(reader, "a", Load)
 

@@ -18,7 +18,7 @@ from testbed.emulator.arrivals import Poisson, steady
 from testbed.emulator.fleet import Fleet, Service
 from tests.adapters.prometheus.conftest import Reader
 from tests.adapters.prometheus.fake_api import asked
-from tests.adapters.prometheus.real import STEP_S, Page, Pages, program, scraped
+from tests.adapters.prometheus.real import STEP_S, Page, Pages, scraped
 
 pytestmark = pytest.mark.slow
 
@@ -58,22 +58,22 @@ def between(first: Reading, last: Reading) -> Work:
     )
 
 
-async def read(lives: Mapping[str, tuple[list[str], list[Reading]]], folder: Path) -> Mapping[str, Load]:
+async def read(lives: Mapping[str, tuple[list[str], list[Reading]]], program: Path, folder: Path) -> Mapping[str, Load]:
     """What is read of the pods of ``lives``."""
     pages = [
         Page(labels={"namespace": "models", "pod": pod}, texts=texts, ends_at_s=AT_S)
         for pod, (texts, _) in lives.items()
     ]
-    with scraped(Pages(pages), folder, program()) as url:
+    with scraped(Pages(pages), folder, program) as url:
         reader = Reader(Server(url=url))
         answer = await reader.answer(asked(*lives, model="tiny"), AT_S)
         reader.signals.close()
     return {pod: load for pod, load in answer.loads.items() if isinstance(load, Load)}
 
 
-async def test_the_work_that_is_read_is_the_work_that_was_done(tmp_path: Path) -> None:
+async def test_the_work_that_is_read_is_the_work_that_was_done(real_prometheus: Path, tmp_path: Path) -> None:
     lives = {f"rps-{rps:g}": life(rps) for rps in (4.0, 8.0, 25.0)}
-    loads = await read(lives, tmp_path)
+    loads = await read(lives, real_prometheus, tmp_path)
 
     for pod, (_, readings) in lives.items():
         told, true = loads[pod].work, between(readings[0], readings[-1])
@@ -82,9 +82,11 @@ async def test_the_work_that_is_read_is_the_work_that_was_done(tmp_path: Path) -
         assert rates == pytest.approx(astuple(replace(true, prefilling=0.0)), rel=WITHIN)
 
 
-async def test_how_busy_a_replica_is_that_only_prefills_is_told_by_its_prefills(tmp_path: Path) -> None:
+async def test_how_busy_a_replica_is_that_only_prefills_is_told_by_its_prefills(
+    real_prometheus: Path, tmp_path: Path
+) -> None:
     lives = {f"rps-{rps:g}": life(rps, PROMPTS) for rps in (5.0, 15.0, 30.0)}
-    loads = await read(lives, tmp_path)
+    loads = await read(lives, real_prometheus, tmp_path)
 
     for pod, (_, readings) in lives.items():
         told = loads[pod].work
