@@ -74,7 +74,6 @@ class Load:
 
     def stop(self) -> None:
         """Return when the last stream has ended."""
-        self.set_clients(0, answer_tokens=1)
         self._loop.call_soon_threadsafe(self._end)
         self._thread.join(ENDS_WITHIN_S)
 
@@ -93,7 +92,8 @@ class Load:
         return len(self._at_work)
 
     def _end(self) -> None:
-        # Both in one call: a client that ends between two would close the loop, and the second would find no loop.
+        # All in one call: a client that ends between two would close the loop, and the second would find no loop.
+        self._clients = 0
         self._over.set()
         self._changed.set()
 

@@ -128,6 +128,20 @@ async def test_clients_say_what_became_of_each_request(serve: Callable[..., obje
     assert all(each.cut.startswith(cut) and bool(each.cut) == bool(cut) for each in found)
 
 
+async def test_clients_that_are_at_rest_end_too(serve: Callable[..., object]) -> None:
+    address = await serve(whole)  # type: ignore[misc]
+
+    def some_streams() -> list[Stream]:
+        with loading(address, "tiny") as load:
+            load.set_clients(1, answer_tokens=5)
+            wait_for("a stream", load.streams)
+            load.set_clients(0, answer_tokens=5)
+            wait_for("rest", load.at_work, lambda clients: clients == 0)
+        return load.streams()
+
+    assert await asyncio.to_thread(some_streams)
+
+
 class Meanwhile(asyncio.SelectorEventLoop):
     """A loop that is given the time to do all it can after its ``calls``-th call from the test's thread."""
 
@@ -156,8 +170,8 @@ async def test_the_last_client_may_end_while_the_clients_are_being_stopped(
         return await whole(request)
 
     address = await serve(held)  # type: ignore[misc]
-    # One call has a client begin, one that none begins again, and the third ends it all.
-    monkeypatch.setattr(asyncio, "new_event_loop", lambda: Meanwhile(3, let_go.set))
+    # The first call has a client begin, and the second ends it all.
+    monkeypatch.setattr(asyncio, "new_event_loop", lambda: Meanwhile(2, let_go.set))
 
     def one_stream() -> list[Stream]:
         load = Load(address, "tiny")
